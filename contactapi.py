@@ -1,0 +1,2916 @@
+#!/usr/bin/env python3
+"""contactapi: a contact store and form backend in one file.
+
+    python contactapi.py              serve http://127.0.0.1:8080 from ./contacts.db
+    python contactapi.py --help       every command and every setting
+
+The order of this file is its architecture. A section uses only sections above it:
+
+    Imports, constants
+    Configuration      the environment, one row per setting
+    Errors             one class per answer that is not a success
+    Values             emails, names, documents, ids, times, keys, domains; no I/O
+    Storage            models, schema, group commit, all that is SQLite's own
+    Services           the rules: records, keys, events; no HTTP
+    Limiter            the sliding window
+    Wire formats       JSON shapes
+    HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
+    Routes             what each endpoint reads, which service, which shape
+    Server             all of Waitress's quirks: limits, slow clients, a clean stop
+    Command line       assembly, `serve`, `keys`
+
+Peewee appears only in Storage and Services, Bottle's `request` and `response`
+only from HTTP core on. Importing the module opens, reads and starts nothing.
+"""
+
+import argparse
+import difflib
+import hashlib
+import io
+import ipaddress
+import json
+import logging
+import math
+import os
+import queue
+import re
+import resource
+import secrets
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+import unicodedata
+import uuid
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple, Optional
+from urllib.parse import parse_qsl
+
+import bottle
+import peewee
+from bottle import Bottle, HTTPError, HTTPResponse, request, response
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher, WSGITask
+
+VERSION = "1.0.0"
+JSON = "application/json; charset=utf-8"
+
+log = logging.getLogger("contactapi")
+
+
+class Mistake(Exception):
+    """Something for the person at the terminal to mend: one line, an exit status."""
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(message)
+        self.status = status
+
+
+###############################################################################
+# Configuration ###############################################################
+###############################################################################
+
+
+def a_port(text: str) -> int:
+    return a_number(text, 0, 65535)
+
+
+def a_number(text: str, least: int = 1, most: int = 10**9) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+        raise ValueError(f"a whole number from {least} to {most}")
+    return int(text)
+
+
+def a_database(text: str) -> str:
+    """The path in `sqlite:///path`; four slashes make it absolute."""
+    if not re.fullmatch(r"sqlite:///[^\0?#]+", text) or text.endswith(":memory:"):
+        raise ValueError("sqlite:///FILE")
+    return os.path.abspath(text[len("sqlite:///") :])
+
+
+def a_rate(text: str) -> Optional[tuple]:
+    """(requests, seconds), or None for `off`."""
+    if text == "off":
+        return None
+    match = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,5})", text)
+    if not match or not int(match[1]) or not 0 < int(match[2]) <= 86400:
+        raise ValueError("requests/seconds such as 100/60, or off")
+    return int(match[1]), int(match[2])
+
+
+def a_secret_key(text: str) -> str:
+    if not re.fullmatch(r"ck_secret_[!-~]{24,200}", text):
+        raise ValueError("ck_secret_ and at least 24 more characters")
+    return text
+
+
+def some_proxies(text: str) -> tuple:
+    """Networks whose X-Forwarded-For is believed; `*` is everyone."""
+    if text == "*":
+        return ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("an address such as 127.0.0.1, or *") from None
+
+
+def one_of(*choices: str) -> Callable:
+    def cast(text: str) -> str:
+        if text not in choices:
+            raise ValueError(" or ".join(choices))
+        return text
+
+    return cast
+
+
+def setting(variable: str, cast: Callable, default: Optional[str], about: str) -> Any:
+    row = {"var": variable, "cast": cast, "default": default, "about": about}
+    return field(metadata=row)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting. `--help` and the README's table come from these rows."""
+
+    port: int = setting("PORT", a_port, "8080", "the port to listen on")
+    host: str = setting("CONTACTAPI_HOST", str, "127.0.0.1", "the address to listen on")
+    database: str = setting(
+        "DATABASE_URL", a_database, "sqlite:///contacts.db", "where the data is kept"
+    )
+    secret_key: Optional[str] = setting(
+        "CONTACTAPI_SECRET_KEY",
+        a_secret_key,
+        None,
+        "a secret key of your own choice for the workspace `default`, valid while set",
+    )
+    rate_limit: Optional[tuple] = setting(
+        "CONTACTAPI_RATE_LIMIT", a_rate, "100/60", "requests/seconds per key, or `off`"
+    )
+    max_body: int = setting(
+        "CONTACTAPI_MAX_BODY",
+        lambda text: a_number(text, 1024, 2**26),
+        "65536",
+        "bytes of a request's body, and of a record's fields",
+    )
+    threads: int = setting(
+        "CONTACTAPI_THREADS",
+        lambda text: a_number(text, 1, 256),
+        "8",
+        "requests worked on at once",
+    )
+    trusted_proxy: tuple = setting(
+        "CONTACTAPI_TRUSTED_PROXY",
+        some_proxies,
+        None,
+        "the address whose X-Forwarded-For is believed; `*` on Heroku-style platforms",
+    )
+    proxy_hops: int = setting(
+        "CONTACTAPI_PROXY_HOPS",
+        lambda text: a_number(text, 1, 20),
+        "1",
+        "how many proxies stand before the server",
+    )
+    log_format: str = setting(
+        "CONTACTAPI_LOG", one_of("text", "json"), "text", "`text`, or `json` lines"
+    )
+
+    @classmethod
+    def from_env(cls, environ: dict) -> "Config":
+        """The only reader of the environment. Raises Mistake, naming the variable."""
+        known = [row.metadata["var"] for row in fields(cls)]
+        for name in environ:
+            if name.startswith("CONTACTAPI_") and name not in known:
+                refuse_unknown_variable(name, known)
+        values = {}
+        for row in fields(cls):
+            text = environ.get(row.metadata["var"]) or row.metadata["default"]
+            try:
+                values[row.name] = None if text is None else row.metadata["cast"](text)
+            except ValueError as err:
+                message = f"{row.metadata['var']} cannot be read: give {err}"
+                raise Mistake(message) from None
+        return cls(**values)
+
+    @classmethod
+    def table(cls) -> list:
+        """(variable, default, help) of every setting, for --help and the README."""
+        rows = [row.metadata for row in fields(cls)]
+        return [(row["var"], row["default"] or "none", row["about"]) for row in rows]
+
+
+def refuse_unknown_variable(name: str, known: list) -> None:
+    # Container platforms inject these for a service that is named contactapi.
+    if re.match(r"CONTACTAPI_(PORT|SERVICE_)", name):
+        return
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+    raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
+
+
+###############################################################################
+# Errors ######################################################################
+###############################################################################
+
+
+class ApiError(Exception):
+    """An answer that is no success: the class knows status and code, the caller
+    the sentence, which says what to do (CONTRACT section 3)."""
+
+    status = 500
+    code = "internal_error"
+    message = "something went wrong here; the log has it under this X-Request-Id"
+
+    def __init__(self, message: str = "", param: Optional[str] = None, **headers: str):
+        super().__init__(message or self.message)
+        self.message = message or self.message
+        self.param = param
+        self.headers = {name.replace("_", "-"): v for name, v in headers.items()}
+
+    def body(self) -> dict:
+        body = {"code": self.code, "message": self.message}
+        if self.param is not None:
+            body["param"] = self.param
+        return body
+
+
+class InvalidRequest(ApiError):
+    status, code = 400, "invalid_request"
+    message = "the request cannot be read"
+
+
+class InvalidEmail(ApiError):
+    status, code = 400, "invalid_email"
+
+
+class Unauthorized(ApiError):
+    status, code = 401, "unauthorized"
+    message = "a valid API key is required: Authorization: Bearer ck_…"
+
+    def __init__(self):
+        super().__init__(WWW_Authenticate="Bearer")
+
+
+class Forbidden(ApiError):
+    status, code = 403, "forbidden"
+
+
+class NotFound(ApiError):
+    status, code = 404, "not_found"
+    message = "there is no such path"
+
+
+class MethodNotAllowed(ApiError):
+    status, code = 405, "method_not_allowed"
+    message = "this path does not take that method; Allow lists those it takes"
+
+
+class Conflict(ApiError):
+    status, code = 409, "conflict"
+
+
+class PayloadTooLarge(ApiError):
+    status, code = 413, "payload_too_large"
+    message = "the body is larger than this path takes"
+
+
+class UnsupportedMediaType(ApiError):
+    status, code = 415, "unsupported_media_type"
+    message = "send JSON with Content-Type: application/json"
+
+
+class RateLimited(ApiError):
+    status, code = 429, "rate_limit"
+
+    def __init__(self, seconds: int):
+        message = f"too many requests; try again in {seconds} s"
+        super().__init__(message, Retry_After=str(seconds))
+
+
+class InternalError(ApiError):
+    """Says nothing of the inside."""
+
+
+class Unavailable(ApiError):
+    status, code = 503, "unavailable"
+    message = "the database cannot be reached or written; nothing is lost, try again"
+
+
+###############################################################################
+# Values ######################################################################
+###############################################################################
+
+# -- text and natural keys
+
+
+ASCII_FOLD = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def has_control(text: str) -> bool:
+    return any(unicodedata.category(char) == "Cc" for char in text)
+
+
+def clean_email(value: Any) -> tuple:
+    """(as written, as compared). Compared after NFC with only A-Z folded: any wider
+    folding lets a look-alike take a stored address over (CONTRACT section 1)."""
+    if value is None:
+        raise InvalidEmail("email is required", "email")
+    text = value.strip() if isinstance(value, str) else ""
+    if not is_email(text):
+        raise InvalidEmail("email must be a valid address", "email")
+    if text.isascii():
+        return text, text.lower()
+    return text, unicodedata.normalize("NFC", text).translate(ASCII_FOLD)
+
+
+PLAIN_EMAIL = re.compile(
+    r"[\w!#$%&'*+/=?^`{|}~.-]{1,64}@"
+    r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+"
+    r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def is_email(text: str) -> bool:
+    """One @, no space or control, a local part of 1-64 octets, a domain of two or
+    more labels (letters of any script), 254 octets at most."""
+    if len(text.encode("utf-8", "replace")) > 254:
+        return False
+    if PLAIN_EMAIL.fullmatch(text):
+        return True
+    local, at, domain = text.partition("@")
+    if not at or "@" in domain or not 1 <= len(local.encode()) <= 64:
+        return False
+    if has_control(text) or any(char.isspace() for char in text):
+        return False
+    labels = domain.split(".")
+    return len(labels) >= 2 and all(is_label(label) for label in labels)
+
+
+def is_label(label: str) -> bool:
+    def fits(char: str) -> bool:
+        return char in "-_" or unicodedata.category(char)[0] in "LMN"
+
+    edges = label[:1] != "-" and label[-1:] != "-"
+    return 0 < len(label) <= 63 and edges and all(map(fits, label))
+
+
+def clean_name(value: Any) -> tuple:
+    """(as written, as compared): 1-200 characters, case and outer space ignored."""
+    if value is None:
+        raise InvalidRequest("name is required", "name")
+    text = value.strip() if isinstance(value, str) else ""
+    if not 1 <= len(text) <= 200 or has_control(text):
+        raise InvalidRequest("name must be text of 1 to 200 characters", "name")
+    return text, fold(text)
+
+
+def fold(text: str) -> str:
+    """What a search compares: case ignored as Unicode has it."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+# -- documents
+
+
+MAX_DEPTH = 64
+OURS = ("id", "created_at", "updated_at")
+
+
+def refuse_constant(name: str) -> None:
+    raise InvalidRequest(f"{name} is not JSON; send a number or null")
+
+
+def exact_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise InvalidRequest("a number is too large for an IEEE 754 double")
+    return number
+
+
+DECODER = json.JSONDecoder(parse_float=exact_float, parse_constant=refuse_constant)
+ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
+)
+dump = ENCODER.encode
+quote = json.encoder.encode_basestring
+
+
+def parse_object(raw: bytes) -> dict:
+    """A JSON object, exactly: integers to 4,300 digits, doubles, no lone surrogate,
+    64 levels at most. Anything else is InvalidRequest."""
+    try:
+        value = DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest(f"JSON may be nested {MAX_DEPTH} levels deep") from None
+    except ValueError as err:
+        # A message of json's own names a place; int()'s names its digit limit.
+        where = getattr(err, "msg", "an integer has more than 4300 digits")
+        raise InvalidRequest(f"the body is not JSON: {where}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    # Fewer brackets than levels allowed need no look.
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper(value, MAX_DEPTH):
+        raise InvalidRequest(f"JSON may be nested {MAX_DEPTH} levels deep")
+    if b"\\u" in raw:
+        refuse_surrogates(value)
+    return value
+
+
+def deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(deeper(item, levels - 1) for item in inner)
+
+
+def refuse_surrogates(value: dict) -> None:
+    try:
+        dump(value).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidRequest("a \\u escape is half of a surrogate pair") from None
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396: null removes, objects merge, anything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def changed_names(old: dict, new: dict) -> list:
+    """The fields that differ, compared as JSON text (to Python, 1 == 1.0 == True)."""
+    names = [name for name in new if name not in old or old[name] is not new[name]]
+    changed = [n for n in names if n not in old or dump(old[n]) != dump(new[n])]
+    return changed + [name for name in old if name not in new]
+
+
+def searchable(label: str, document: dict) -> str:
+    """The folded copy that `q` looks in: the natural key and each top-level text,
+    a line each (a word has no line end, so none is found across two fields)."""
+    texts = [label, *(value for value in document.values() if isinstance(value, str))]
+    return fold("\n".join(texts)).replace("\0", "\ufffd")
+
+
+def search_words(text: str) -> list:
+    words = fold(text).replace("\0", "\ufffd").split()
+    if len(text) > 100 or len(words) > 5:
+        raise InvalidRequest("q takes at most 100 characters and 5 words", "q")
+    return words
+
+
+def json_spellings(text: str) -> list:
+    """Every JSON text that `filter[…]=text` means: 5 is 5, 5.0 and "5"."""
+    spellings = [quote(text)]
+    try:
+        value = DECODER.decode(text)
+    except (ValueError, RecursionError, InvalidRequest):
+        return spellings
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        spellings += number_spellings(value)
+    elif value is None or isinstance(value, bool):
+        spellings.append(dump(value))
+    return spellings
+
+
+def number_spellings(value: Any) -> list:
+    spellings = {dump(value)}
+    if isinstance(value, float) and value.is_integer():
+        spellings.add(dump(int(value)))
+    elif isinstance(value, int) and abs(value) <= 2**53:
+        spellings.add(dump(float(value)))
+    return sorted(spellings)
+
+
+# -- ids and times
+
+
+CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
+TO_INT32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
+UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def base32(number: int) -> str:
+    """128 bits as 26 characters of Crockford base32 (TypeID's encoding)."""
+    return "".join([PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def from_base32(text: str) -> Optional[int]:
+    if not re.fullmatch(f"[0-7][{CROCKFORD}]{{25}}", text):
+        return None
+    return int(text.translate(TO_INT32), 32)
+
+
+def new_uid() -> str:
+    """A random UUID (version 4) as base32: it says nothing about when it was made."""
+    return base32(uuid.uuid4().int)
+
+
+def parse_id(prefix: str, text: str) -> Optional[str]:
+    """The uid in `con_…` or in a hyphenated UUID, in any case; None if malformed."""
+    text = text.lower()
+    if UUID_TEXT.fullmatch(text):
+        return base32(int(text.replace("-", ""), 16))
+    start, _, uid = text.partition("_")
+    return uid if start == prefix and from_base32(uid) is not None else None
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+ISO_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?"
+    r"([Zz]|[ +-]\d\d:?\d\d)?)?",
+    re.ASCII,
+)
+
+
+def iso(micros: int) -> str:
+    """2026-07-04T10:00:00Z"""
+    return (EPOCH + timedelta(seconds=micros // 1_000_000)).isoformat()[:19] + "Z"
+
+
+def parse_time(text: str) -> Optional[int]:
+    """Microseconds since 1970 of an ISO 8601 time; a bare date is its midnight, no
+    offset is UTC. None when it is no such time."""
+    match = ISO_TIME.fullmatch(text)
+    if not match:
+        return None
+    date, clock, seconds, fraction, offset = match.groups()
+    if not offset or offset in "Zz":
+        offset = "+0000"
+    # A plus sign that was not escaped arrives in a query as a space.
+    offset = offset.replace(" ", "+").replace(":", "")
+    stamp = f"{date}T{clock or '00:00'}{seconds or ':00'}{offset}"
+    try:
+        moment = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S%z")
+        micros = (moment - EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        return None
+    return micros + int((fraction or "").ljust(6, "0")[:6])
+
+
+# -- keys
+
+
+PERMISSIONS = tuple(
+    f"{thing}:{verb}"
+    for thing in ("contacts", "companies", "calls", "keys")
+    for verb in ("read", "write")
+)
+TOKEN_PREFIX = {
+    "secret": "ck_secret_",
+    "publishable": "ck_pub_",
+    "restricted": "ck_live_",
+}
+# What a secret key may beside every permission, and all that a publishable key may.
+EVERYTHING, SUBMIT = "everything", "contacts:submit"
+
+
+def new_token(kind: str) -> str:
+    """160 random bits behind the prefix of their kind."""
+    number = secrets.randbits(160)
+    digits = [CROCKFORD[number >> shift & 31] for shift in range(0, 160, 5)]
+    return TOKEN_PREFIX[kind] + "".join(digits)
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def token_hint(token: str) -> str:
+    prefix, _, rest = token.rpartition("_")
+    return f"{prefix}_{rest[:4]}…{rest[-4:]}"
+
+
+# -- domains and origins
+
+
+ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://([^\s/?#@:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?",
+    re.IGNORECASE,
+)
+DEFAULT_PORT = {"http": "80", "https": "443"}
+LOOPBACK = ("127.0.0.1", "[::1]")
+
+
+def ascii_host(host: str) -> str:
+    """Lower case, no trailing dot, Unicode labels as punycode (RFC 3492; as browsers
+    do it, `ß` is kept)."""
+    host = unicodedata.normalize("NFKC", host.replace("ß", "\ue000")).lower()
+    labels = host.replace("\ue000", "ß").rstrip(".").split(".")
+    return ".".join(
+        label if label.isascii() else "xn--" + label.encode("punycode").decode()
+        for label in labels
+    )
+
+
+def clean_domain(text: str) -> str:
+    """One rule of a domain lock: host, host:port, *.host, localhost or *; of a pasted
+    URL its host, and its port if it names one. ValueError when it is none."""
+    text = text.strip()
+    if text == "*":
+        return text
+    match = ORIGIN.match(text if "://" in text else f"https://{text}")
+    rest = text[text.find("://") + 3 if "://" in text else 0 :]
+    if not match or "@" in rest.split("/")[0] or len(text) > 300:
+        raise ValueError(f"{text[:80]} is no domain")
+    end = match.end() - (0 if "://" in text else len("https://"))
+    host = ascii_host(match[2])
+    labels = host.removeprefix("*.").split(".")
+    bracketed = host.startswith("[")
+    if text[end:][:1] not in ("", "/", "?", "#") or not (
+        bracketed or all(re.fullmatch(r"[a-z0-9_-]{1,63}", label) for label in labels)
+    ):
+        raise ValueError(f"{text[:80]} is no domain")
+    return f"{host}:{match[3]}" if match[3] else host
+
+
+def origin_of(text: str) -> Optional[tuple]:
+    """(host, port) of an Origin, or of the URL in a Referer; None for anything
+    doubtful: `null`, user information, an unknown scheme without a port."""
+    match = ORIGIN.match(text)
+    if not match or text[match.end() :][:1] not in ("", "/", "?", "#"):
+        return None
+    port = match[3] or DEFAULT_PORT.get(match[1].lower(), "")
+    return ascii_host(match[2]), port
+
+
+def origin_allowed(rules: tuple, origin: Optional[str]) -> bool:
+    """Whether a page at this origin may use a key that is locked to these rules."""
+    if "*" in rules:
+        return True
+    place = origin_of(origin or "")
+    return place is not None and any(rule_matches(rule, *place) for rule in rules)
+
+
+def rule_matches(rule: str, host: str, port: str) -> bool:
+    match = re.fullmatch(r"(.+?)(?::([0-9]+))?", rule)
+    name, wanted = match[1], match[2]
+    if wanted and wanted != port:
+        return False
+    if name.startswith("*."):
+        return host.endswith(name[1:])
+    return host == name or (name == "localhost" and host in LOOPBACK)
+
+
+###############################################################################
+# Storage #####################################################################
+###############################################################################
+
+# -- models: they define the schema; hot paths use fixed SQL over the same tables
+
+
+class Model(peewee.Model):
+    """Models are bound to no database: each Store executes them on its own."""
+
+
+class Workspace(Model):
+    """The tenant: every key, record and event belongs to exactly one."""
+
+    name = peewee.TextField(unique=True)
+
+
+def of_workspace(**options: Any) -> peewee.ForeignKeyField:
+    return peewee.ForeignKeyField(Workspace, on_delete="CASCADE", **options)
+
+
+class Tally(Model):
+    """How many records of a kind a workspace has: lists need not count."""
+
+    workspace = of_workspace(index=False)
+    kind = peewee.TextField()
+    total = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("workspace", "kind")
+
+
+class Record(Model):
+    """A contact or a company. `created_at` is its place in line, unique to the
+    microsecond in its workspace; `words` is the folded copy that `q` looks in and
+    stands before `fields`, so that a search need not read past it."""
+
+    uid = peewee.TextField(unique=True)
+    workspace = of_workspace(index=False)
+    natural_key = peewee.TextField()
+    label = peewee.TextField()
+    created_at = peewee.BigIntegerField()
+    updated_at = peewee.BigIntegerField()
+    words = peewee.TextField()
+    fields = peewee.TextField()
+
+
+class Contact(Record):
+    class Meta:
+        indexes = (
+            (("workspace", "natural_key"), True),
+            (("workspace", "created_at"), True),
+            (("workspace", "updated_at"), False),
+        )
+
+
+class Company(Record):
+    class Meta:
+        indexes = Contact._meta.indexes
+
+
+class Key(Model):
+    """An API key; of its token only the SHA-256 is kept."""
+
+    uid = peewee.TextField(unique=True)
+    workspace = of_workspace()
+    name = peewee.TextField()
+    type = peewee.TextField()
+    hash = peewee.TextField(unique=True)
+    hint = peewee.TextField()
+    permissions = peewee.TextField()
+    domains = peewee.TextField()
+    existing = peewee.TextField()
+    created_at = peewee.BigIntegerField()
+    last_used_at = peewee.BigIntegerField(null=True)
+
+
+class Position(peewee.AutoField):
+    """A rowid that is never used twice, though the newest row be deleted."""
+
+    def ddl(self, ctx):
+        return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
+
+
+class Event(Model):
+    """One line of the log: its id is its place in the order of commits. `subject` is
+    the record whose deletion erases it; `data` the record as /v1 showed it."""
+
+    id = Position()
+    workspace = of_workspace()
+    type = peewee.TextField()
+    record = peewee.TextField()
+    subject = peewee.TextField(index=True)
+    created_at = peewee.BigIntegerField()
+    key = peewee.TextField()
+    changed = peewee.TextField()
+    submitted = peewee.TextField(null=True)
+    data = peewee.TextField()
+
+
+MODELS = (Workspace, Tally, Contact, Company, Key, Event)
+
+
+# -- the database: all that is SQLite's own
+
+
+class Database(peewee.SqliteDatabase):
+    """One connection a thread, each with these pragmas; all can be closed at once."""
+
+    def __init__(self, path: str):
+        pragmas = {
+            "synchronous": "FULL",
+            "foreign_keys": "ON",
+            "secure_delete": "ON",
+            "cache_size": -1024,
+            "journal_size_limit": 2**25,
+        }
+        super().__init__(path, pragmas=pragmas, check_same_thread=False)
+        self.opened = []
+
+    def _connect(self):
+        connection = super()._connect()
+        self.opened.append(connection)
+        return connection
+
+    def close_all(self) -> None:
+        while self.opened:
+            self.opened.pop().close()
+
+
+def create_schema(store: "Store") -> None:
+    for model in MODELS:
+        peewee.SchemaManager(model, store.db).create_all()
+    store.run("INSERT INTO workspace (name) VALUES ('default')")
+
+
+# Each entry takes the schema from its index to the next: append, never edit.
+MIGRATIONS = (create_schema,)
+APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
+
+
+class Job:
+    """One piece of work for the writer thread, and the lock its caller waits at."""
+
+    __slots__ = ("work", "done", "result", "error")
+
+    def __init__(self, work: Callable):
+        self.work = work
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.result = self.error = None
+
+
+class Store:
+    """The storage contract, and SQLite's way of keeping it.
+
+    row, rows, run, fetch   SQL or a Peewee query on this thread's own connection;
+                            a read sees the last commit and never waits for a write
+    write(work)             runs work() inside a write transaction and returns its
+                            result once the commit is on the disk; an exception
+                            undoes that work alone
+    close()                 writes what is queued, then closes every connection
+
+    Any of them raises Unavailable when the database cannot be reached or written.
+    """
+
+    LONGEST_GROUP = 128
+    BUSY_SECONDS = 30
+    CONTAINS = "instr(words, ?) > 0"
+
+    def __init__(self, path: str):
+        self.path = path
+        self.db = Database(path)
+        self.queue = queue.SimpleQueue()
+        self.closing = threading.Lock()
+        self.writer = threading.Thread(target=self._write_all, daemon=True)
+
+    # reading, and writing inside a job
+
+    def run(self, sql: str, params: tuple = ()) -> sqlite3.Cursor:
+        try:
+            return self.db.connection().execute(sql, params)
+        except (sqlite3.Error, peewee.PeeweeException) as err:
+            raise outage(err) from err
+
+    def row(self, sql: str, params: tuple = ()) -> Optional[tuple]:
+        try:
+            return self.db.connection().execute(sql, params).fetchone()
+        except (sqlite3.Error, peewee.PeeweeException) as err:
+            raise outage(err) from err
+
+    def rows(self, sql: str, params: tuple = ()) -> list:
+        try:
+            return self.db.connection().execute(sql, params).fetchall()
+        except (sqlite3.Error, peewee.PeeweeException) as err:
+            raise outage(err) from err
+
+    def fetch(self, query: peewee.Query) -> Any:
+        """A Peewee select's models, or what any other query returns."""
+        try:
+            result = query.execute(self.db)
+            return list(result) if isinstance(query, peewee.Select) else result
+        except peewee.PeeweeException as err:
+            raise outage(err) from err
+
+    def field_equals(self, name: str, spellings: list) -> tuple:
+        """SQL that a top-level field is one of these JSON texts, and its parameters."""
+        marks = ",".join("?" * len(spellings))
+        if re.search(r'["\\\0-\x1f]', name):  # a path cannot spell it
+            return (
+                "EXISTS (SELECT 1 FROM json_each(fields) AS field WHERE field.key = ? "
+                "AND CASE WHEN field.type IN ('true', 'false', 'null') THEN field.type "
+                f"ELSE json_quote(field.value) END IN ({marks}))",
+                [name, *spellings],
+            )
+        return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
+
+    # group commit
+
+    def write(self, work: Callable) -> Any:
+        job = Job(work)
+        self.queue.put(job)
+        if not self.writer.is_alive():  # closed, or closing: nobody takes it any more
+            self._fail_queued()
+        job.done.acquire()
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def _write_all(self) -> None:
+        """The writer thread: what has queued up goes into one transaction, a savepoint
+        each, and is answered when that is on the disk."""
+        stopping = False
+        while not stopping:
+            jobs = self._take_queued()
+            stopping = jobs[-1] is None
+            jobs = [job for job in jobs if job is not None]
+            try:
+                self._commit(jobs)
+            except Exception as err:
+                self._give_up(jobs, err)
+            for job in jobs:
+                job.done.release()
+
+    def _take_queued(self) -> list:
+        """One job at least; None comes last and means stop."""
+        jobs = [self.queue.get()]
+        try:
+            while jobs[-1] is not None and len(jobs) < self.LONGEST_GROUP:
+                jobs.append(self.queue.get_nowait())
+        except queue.Empty:
+            pass
+        return jobs
+
+    def _commit(self, jobs: list) -> None:
+        self._begin()
+        for job in jobs:
+            self.run("SAVEPOINT job")
+            try:
+                job.result = job.work()
+            except Unavailable:
+                raise  # SQLite may have undone the whole transaction
+            except Exception as err:
+                job.error = err
+                self.run("ROLLBACK TO job")
+            self.run("RELEASE job")
+        self.run("COMMIT")
+
+    def _begin(self) -> None:
+        """Only another process can be in the way: ask again each millisecond, for
+        SQLite's own busy handler sleeps ever longer and would be overtaken."""
+        deadline = time.monotonic() + self.BUSY_SECONDS
+        connection = self.db.connection()
+        connection.execute("PRAGMA busy_timeout = 0")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as err:
+                if "locked" not in str(err) or time.monotonic() > deadline:
+                    raise outage(err) from err
+            time.sleep(0.001)
+
+    def _give_up(self, jobs: list, err: Exception) -> None:
+        """None of these is on the disk. The next group gets a new connection, so that
+        a disk with room again, or a file made writable, needs no restart."""
+        error = err if isinstance(err, Unavailable) else Unavailable()
+        log.error("a write failed: %s", error.__cause__ or err)
+        for job in jobs:
+            job.error = error
+        self.db.close()
+
+    def _fail_queued(self) -> None:
+        with self.closing:
+            while not self.queue.empty():
+                job = self.queue.get()
+                if job is not None:
+                    job.error = Unavailable("the server is stopping; try again")
+                    job.done.release()
+
+    def close(self) -> None:
+        self.queue.put(None)
+        self.writer.join()
+        self._fail_queued()
+        try:
+            self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        except Unavailable as err:
+            log.warning("the log could not be written back: %s", err.__cause__)
+        self.db.close_all()
+
+
+def outage(err: Exception) -> Exception:
+    """Unavailable for a full disk, a missing file, a lock or damage; a mistake of
+    ours (a constraint, bad SQL usage) stays what it is."""
+    if isinstance(err, (sqlite3.IntegrityError, peewee.IntegrityError)):
+        return err
+    return Unavailable()
+
+
+def open_database(path: str) -> Store:
+    """The store at this path, its schema brought up to date; Mistake if it is not
+    ours, newer than we know, damaged or out of reach."""
+    if sqlite3.sqlite_version_info < (3, 38, 0):
+        raise Mistake(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 is needed")
+    store = Store(path)
+    try:
+        # Mode 0600; SQLite gives the files beside it the mode of this one.
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        migrate(store)
+    except OSError as err:
+        raise Mistake(f"{path} cannot be opened: {err.strerror}") from None
+    except Unavailable as err:
+        raise Mistake(f"{path} cannot be used: {err.__cause__}") from None
+    store.writer.start()
+    return store
+
+
+def migrate(store: Store) -> None:
+    (version,) = store.row("PRAGMA user_version")
+    if version == len(MIGRATIONS):
+        store.row("SELECT count(*) FROM workspace")
+        return
+    if version > len(MIGRATIONS):
+        raise Mistake(
+            f"{store.path} has schema {version}; this contactapi {VERSION} knows "
+            f"schema {len(MIGRATIONS)}: use a newer one"
+        )
+    if version == 0 and store.row("SELECT 1 FROM sqlite_master"):
+        raise Mistake(f"{store.path} is a database of something else")
+    store.run("PRAGMA journal_mode = WAL")
+    store._begin()
+    # Another process may have come first: look again inside the transaction.
+    (version,) = store.row("PRAGMA user_version")
+    for step in MIGRATIONS[version:]:
+        step(store)
+    store.run(f"PRAGMA application_id = {APPLICATION_ID}")
+    store.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    store.run("COMMIT")
+
+
+###############################################################################
+# Services ####################################################################
+###############################################################################
+
+# -- kinds: what differs between contacts and companies, as data
+
+
+class Row(NamedTuple):
+    """A record as it is stored: times in microseconds, `fields` as JSON text."""
+
+    id: int
+    uid: str
+    label: str
+    fields: str
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of record. A third one costs a Kind, a model and a cleaner."""
+
+    name: str
+    plural: str
+    prefix: str
+    key: str  # the field that is the natural key
+    model: type
+    clean: Callable  # value -> (as written, as compared)
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.table_name
+
+    def split(self, document: dict) -> tuple:
+        """(label, natural key, the other fields) of a document that was sent."""
+        label, natural_key = self.clean(document.get(self.key))
+        return label, natural_key, self.others(document)
+
+    def others(self, document: dict) -> dict:
+        taken = (*OURS, self.key)
+        return {name: value for name, value in document.items() if name not in taken}
+
+    def document(self, row: Row) -> str:
+        """The record as /v1 shows it, as JSON text made from the stored text."""
+        _, uid, label, extra, created, updated = row
+        return (
+            f'{{"id":"{self.prefix}_{uid}","{self.key}":{quote(label)},'
+            f"{extra[1:-1]}{',' if extra != '{}' else ''}"
+            f'"created_at":"{iso(created)}","updated_at":"{iso(updated)}"}}'
+        )
+
+
+CONTACTS = Kind("contact", "contacts", "con", "email", Contact, clean_email)
+COMPANIES = Kind("company", "companies", "cmp", "name", Company, clean_name)
+KINDS = (CONTACTS, COMPANIES)
+
+
+# -- workspaces and keys
+
+
+class Caller(NamedTuple):
+    """Who is asking: a key, its workspace and what it may."""
+
+    ref: str
+    workspace: int
+    type: str
+    grants: frozenset
+    domains: tuple = ()
+    existing: str = "update"
+
+    def may(self, permission: str) -> bool:
+        return permission in self.grants or EVERYTHING in self.grants
+
+
+class Workspaces:
+    """Names of tenants, and their numbers in the database."""
+
+    def __init__(self, store: Store):
+        self.store = store
+
+    def find(self, name: str) -> int:
+        found = self.store.fetch(Workspace.select().where(Workspace.name == name))
+        if not found:
+            raise NotFound(f"there is no workspace {name}; `keys create` makes one")
+        return found[0].id
+
+    def ensure(self, name: str) -> int:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
+            raise InvalidRequest("a workspace is named by letters, digits, - _ and .")
+        query = Workspace.insert(name=name).on_conflict_ignore()
+        self.store.write(lambda: self.store.fetch(query))
+        return self.find(name)
+
+
+GRANTS = {
+    "secret": frozenset([EVERYTHING, *PERMISSIONS]),
+    "publishable": frozenset([SUBMIT]),
+}
+
+
+class Keys:
+    """API keys: made, found by their token, changed, revoked (CONTRACT section 2).
+
+    A found key is remembered for FRESH seconds; a change made in this process is
+    seen at once. What is not found is not remembered.
+    """
+
+    FRESH, ROOM = 4.0, 10_000
+
+    def __init__(self, store: Store, clock: Callable, secret_key: Optional[str] = None):
+        self.store, self.clock = store, clock
+        self.cache = {}
+        self.generation = 0
+        self.lock = threading.Lock()
+        self.used = {}
+        self.env = None
+        if secret_key:
+            default = Workspaces(store).find("default")
+            caller = Caller("env", default, "secret", GRANTS["secret"])
+            self.env = (token_hash(secret_key), caller)
+
+    # finding
+
+    def find(self, token: str) -> Optional[Caller]:
+        """The caller whose token this is, or None."""
+        digest = token_hash(token)
+        remembered = self.cache.get(digest)
+        if remembered is None or remembered[1] <= self.clock():
+            remembered = self._look_up(digest)
+        if remembered is None:
+            return None
+        caller = remembered[0]
+        self.used[caller.ref] = self.clock()
+        return caller
+
+    def _look_up(self, digest: str) -> Optional[tuple]:
+        generation = self.generation
+        caller = self._stored(digest)
+        if caller is None:
+            return None
+        remembered = (caller, self.clock() + self.FRESH)
+        with self.lock:  # unless a key was changed since we looked
+            if generation == self.generation:
+                if len(self.cache) >= self.ROOM:
+                    self.cache.clear()
+                self.cache[digest] = remembered
+        return remembered
+
+    def _stored(self, digest: str) -> Optional[Caller]:
+        if self.env and secrets.compare_digest(self.env[0], digest):
+            return self.env[1]
+        row = self.store.row(
+            "SELECT uid, workspace_id, type, permissions, domains, existing "
+            'FROM "key" WHERE hash = ?',
+            (digest,),
+        )
+        if row is None:
+            return None
+        uid, workspace, kind, permissions, domains, existing = row
+        grants = GRANTS.get(kind) or frozenset(json.loads(permissions))
+        domains = tuple(json.loads(domains))
+        return Caller(f"key_{uid}", workspace, kind, grants, domains, existing)
+
+    def forget(self) -> None:
+        """The next request of this process looks every key up again."""
+        with self.lock:
+            self.generation += 1
+            self.cache.clear()
+
+    # making and changing
+
+    def create(
+        self,
+        workspace: int,
+        type: str,
+        name: str = "",
+        permissions: tuple = (),
+        domains: tuple = (),
+        existing: str = "update",
+        by: Optional[Caller] = None,
+    ) -> tuple:
+        """(Key, token). The token is not kept and cannot be had again."""
+        values = clean_key(type, name, permissions, domains, existing)
+        self._refuse_more_than_own(by, values)
+        token = new_token(type)
+        key = Key(
+            uid=new_uid(),
+            workspace=workspace,
+            hash=token_hash(token),
+            hint=token_hint(token),
+            created_at=micros(self.clock()),
+            **values,
+        )
+        self.store.write(lambda: self.store.fetch(Key.insert(key.__data__)))
+        return key, token
+
+    def _refuse_more_than_own(self, by: Optional[Caller], values: dict) -> None:
+        if by is None:
+            return
+        wanted = {
+            "secret": {EVERYTHING},
+            "publishable": {"contacts:write"},
+            "restricted": set(json.loads(values["permissions"])),
+        }[values["type"]]
+        missing = sorted(name for name in wanted if not by.may(name))
+        if missing:
+            raise Forbidden(f"this key has not itself: {', '.join(missing)}")
+
+    def list(self, workspace: Optional[int] = None) -> list:
+        """The keys of a workspace, or of all, oldest first; never their tokens."""
+        query = Key.select(Key, Workspace).join(Workspace).order_by(Key.created_at)
+        if workspace is not None:
+            query = query.where(Key.workspace == workspace)
+        keys = self.store.fetch(query)
+        for key in keys:
+            last = self.used.get(f"key_{key.uid}")
+            if last is not None:
+                key.last_used_at = max(key.last_used_at or 0, micros(last))
+        return keys
+
+    def update(
+        self,
+        ref: str,
+        name: Optional[str] = None,
+        domains: Optional[tuple] = None,
+        existing: Optional[str] = None,
+        workspace: Optional[int] = None,
+        by: Optional[Caller] = None,
+    ) -> Key:
+        def change() -> Key:
+            key = self._get(ref, workspace)
+            values = clean_key(
+                key.type,
+                key.name if name is None else name,
+                json.loads(key.permissions),
+                json.loads(key.domains) if domains is None else domains,
+                key.existing if existing is None else existing,
+            )
+            self._refuse_more_than_own(by, values)
+            self.store.fetch(Key.update(values).where(Key.id == key.id))
+            return self._get(ref, workspace)
+
+        try:
+            return self.store.write(change)
+        finally:
+            self.forget()
+
+    def revoke(
+        self,
+        ref: str,
+        workspace: Optional[int] = None,
+        by: Optional[Caller] = None,
+    ) -> Key:
+        def delete() -> Key:
+            key = self._get(ref, workspace)
+            self._refuse_more_than_own(by, key.__data__)
+            self.store.fetch(Key.delete().where(Key.id == key.id))
+            return key
+
+        try:
+            return self.store.write(delete)
+        finally:
+            self.forget()
+
+    def _get(self, ref: str, workspace: Optional[int]) -> Key:
+        if ref == "env":
+            raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
+        query = Key.select().where(Key.uid == parse_id("key", ref))
+        if workspace is not None:
+            query = query.where(Key.workspace == workspace)
+        found = self.store.fetch(query)
+        if not found:
+            raise NotFound("there is no such key")
+        return found[0]
+
+    # last use
+
+    def save_last_used(self) -> None:
+        """Writes when each key was last seen: now and then, never for a request."""
+        used = {ref: at for ref, at in list(self.used.items()) if ref != "env"}
+        if not used:
+            return
+
+        def save() -> None:
+            for ref, at in used.items():
+                self.store.run(
+                    'UPDATE "key" SET last_used_at = ?1 '
+                    "WHERE uid = ?2 AND coalesce(last_used_at, 0) < ?1",
+                    (micros(at), ref[len("key_") :]),
+                )
+
+        self.store.write(save)
+        for ref, at in used.items():
+            if self.used.get(ref) == at:
+                self.used.pop(ref, None)
+
+
+def clean_key(
+    type: str, name: Any, permissions: Any, domains: Any, existing: Any
+) -> dict:
+    """The columns of a key that may exist; anything else is InvalidRequest."""
+    if type not in TOKEN_PREFIX:
+        raise InvalidRequest("type is secret, publishable or restricted", "type")
+    if not isinstance(name, str) or len(name) > 200 or has_control(name):
+        raise InvalidRequest("name must be text of at most 200 characters", "name")
+    if existing not in ("update", "keep"):
+        raise InvalidRequest("existing is update or keep", "existing")
+    values = {"type": type, "name": name, "existing": existing}
+    values["permissions"] = dump(clean_permissions(type, permissions))
+    values["domains"] = dump(clean_domains(type, domains))
+    return values
+
+
+def clean_permissions(type: str, permissions: Any) -> list:
+    if not is_texts(permissions):
+        raise InvalidRequest("permissions must be an array of names", "permissions")
+    for name in permissions:
+        if name not in PERMISSIONS:
+            known = ", ".join(PERMISSIONS)
+            raise InvalidRequest(f"a permission is one of {known}", "permissions")
+    if bool(permissions) != (type == "restricted"):
+        message = "a restricted key has one or more permissions, no other key has any"
+        raise InvalidRequest(message, "permissions")
+    return [name for name in PERMISSIONS if name in permissions]
+
+
+def clean_domains(type: str, domains: Any) -> list:
+    if not is_texts(domains) or len(domains) > 100:
+        raise InvalidRequest("domains must be an array of at most 100 names", "domains")
+    if bool(domains) != (type == "publishable"):
+        message = "a publishable key has one or more domains, no other key has any"
+        raise InvalidRequest(message, "domains")
+    try:
+        return list(dict.fromkeys(map(clean_domain, domains)))
+    except ValueError as err:
+        raise InvalidRequest(f"{err}: give example.com", "domains") from None
+
+
+def is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+
+
+def micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+# -- the event log
+
+
+class Events:
+    """What happened, in the order of commits (CONTRACT section 9). `add` is called
+    inside the transaction of the change that it tells of."""
+
+    INSERT = (
+        "INSERT INTO event (workspace_id, type, record, subject, created_at, key, "
+        "changed, submitted, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+
+    def __init__(self, store: Store):
+        self.store = store
+
+    def add(
+        self,
+        workspace: int,
+        type: str,
+        record: str,
+        at: int,
+        by: str,
+        data: str,
+        changed: list = (),
+        submitted: Optional[str] = None,
+        subject: Optional[str] = None,
+    ) -> None:
+        subject = subject or record
+        values = (type, record, subject, at, by, dump(list(changed)), submitted, data)
+        self.store.run(self.INSERT, (workspace, *values))
+
+    def erase(self, subject: str) -> None:
+        self.store.run("DELETE FROM event WHERE subject = ?", (subject,))
+
+
+# -- records
+
+
+class Filters(NamedTuple):
+    """What a list is narrowed to; each part holds together with the others."""
+
+    natural_key: Optional[str] = None
+    words: tuple = ()
+    fields: tuple = ()  # (name, text)
+    times: tuple = ()  # (column, "<" or ">", microseconds)
+
+
+class Page(NamedTuple):
+    rows: list
+    total: int
+    capped: bool = False
+
+
+class Records:
+    """Everything that can be done with one kind of record, written once."""
+
+    CAP = 10_000
+    COLUMNS = "id, uid, label, fields, created_at, updated_at"
+
+    def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
+        self.kind, self.store, self.events, self.clock = kind, store, events, clock
+        self.max_body = max_body
+        table, columns = kind.table, self.COLUMNS
+        found = f"SELECT {columns} FROM {table} WHERE"
+        self.by_uid = f"{found} uid = ? AND workspace_id = ?"
+        self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
+        self.insert = (
+            f"INSERT INTO {table} (uid, workspace_id, natural_key, label, created_at, "
+            "updated_at, words, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        )
+        self.update = (
+            f"UPDATE {table} SET natural_key = ?, label = ?, updated_at = ?, "
+            "words = ?, fields = ? WHERE id = ?"
+        )
+        self.place_taken = (
+            f"SELECT 1 FROM {table} WHERE workspace_id = ? AND created_at = ?"
+        )
+        self.last_place = (
+            f"SELECT created_at FROM {table} WHERE workspace_id = ? "
+            "AND created_at >= ? AND created_at < ? ORDER BY created_at DESC LIMIT 1"
+        )
+
+    # one record
+
+    def get(self, workspace: int, uid: Optional[str]) -> Row:
+        row = uid and self.store.row(self.by_uid, (uid, workspace))
+        if not row:
+            raise NotFound(f"there is no such {self.kind.name}")
+        return Row._make(row)
+
+    def put(self, caller: Caller, document: dict) -> Row:
+        """Upsert by natural key: the fields sent are written over the stored ones,
+        the others stay."""
+        label, natural_key, sent = self.kind.split(document)
+
+        def work() -> Row:
+            old = self._find(caller.workspace, natural_key)
+            if old is None:
+                return self._create(caller, label, natural_key, sent)
+            stored = json.loads(old.fields)
+            return self._change(
+                caller, old, label, natural_key, stored, {**stored, **sent}
+            )
+
+        return self.store.write(work)
+
+    def submit(self, caller: Caller, document: dict) -> Row:
+        """What a publishable key may: add to a record, never learn or lose one. The
+        stored spelling stays, and so does the record if it would grow too large; what
+        was sent is kept in the event whatever becomes of it."""
+        label, natural_key, sent = self.kind.split(document)
+        submitted = dump({self.kind.key: label, **sent})
+
+        def work() -> Row:
+            old = self._find(caller.workspace, natural_key)
+            if old is None:
+                return self._create(caller, label, natural_key, sent, submitted)
+            stored = json.loads(old.fields)
+            keep = caller.existing == "keep"
+            new = {**stored, **sent, **stored} if keep else {**stored, **sent}
+            if self._size(dump(new)) > self.max_body:
+                self._tell("updated", caller, old, [], submitted)
+                return old
+            return self._change(
+                caller, old, old.label, natural_key, stored, new, submitted
+            )
+
+        return self.store.write(work)
+
+    def patch(
+        self, caller: Caller, uid: Optional[str], document: dict, merge: bool = False
+    ) -> Row:
+        """Writes the fields sent over the stored ones (`merge`: as RFC 7396 has it).
+        A patch that changes nothing leaves no trace."""
+        sent, renamed = self.kind.others(document), None
+        if self.kind.key in document:
+            renamed = self.kind.clean(document[self.kind.key])
+
+        def work() -> Row:
+            old = self.get(caller.workspace, uid)
+            label, natural_key = renamed or self.kind.clean(old.label)
+            taken = renamed and self._find(caller.workspace, natural_key)
+            if taken and taken.id != old.id:
+                key = self.kind.key
+                raise Conflict(f"another {self.kind.name} has this {key}", key)
+            stored = json.loads(old.fields)
+            new = merge_patch(stored, sent) if merge else {**stored, **sent}
+            if label == old.label and not changed_names(stored, new):
+                return old
+            return self._change(caller, old, label, natural_key, stored, new)
+
+        return self.store.write(work)
+
+    def delete(self, caller: Caller, uid: Optional[str]) -> None:
+        """Erases the record and all that was known of it; its tombstone stays."""
+
+        def work() -> None:
+            row = self.get(caller.workspace, uid)
+            self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
+            self._count(caller.workspace, -1)
+            self.events.erase(self._ref(row))
+            data = dump({"id": self._ref(row)})
+            self._tell("deleted", caller, row, [], None, data)
+
+        self.store.write(work)
+
+    # inside the transaction
+
+    def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
+        row = self.store.row(self.by_key, (workspace, natural_key))
+        return row and Row._make(row)
+
+    def _create(
+        self,
+        caller: Caller,
+        label: str,
+        natural_key: str,
+        fields: dict,
+        submitted: Optional[str] = None,
+    ) -> Row:
+        text = self._fitting(dump(fields))
+        at = self._place(caller.workspace, micros(self.clock()))
+        uid, words = new_uid(), searchable(label, fields)
+        values = (uid, caller.workspace, natural_key, label, at, at, words, text)
+        rowid = self.store.run(self.insert, values).lastrowid
+        self._count(caller.workspace, 1)
+        row = Row(rowid, uid, label, text, at, at)
+        self._tell("created", caller, row, [self.kind.key, *fields], submitted)
+        return row
+
+    def _change(
+        self,
+        caller: Caller,
+        old: Row,
+        label: str,
+        natural_key: str,
+        stored: dict,
+        new: dict,
+        submitted: Optional[str] = None,
+    ) -> Row:
+        text, now = self._fitting(dump(new)), micros(self.clock())
+        words = searchable(label, new)
+        self.store.run(self.update, (natural_key, label, now, words, text, old.id))
+        row = old._replace(label=label, fields=text, updated_at=now)
+        renamed = [self.kind.key] if label != old.label else []
+        changed = renamed + changed_names(stored, new)
+        self._tell("updated", caller, row, changed, submitted)
+        return row
+
+    def _place(self, workspace: int, wanted: int) -> int:
+        """A free created_at: the one wanted, or the one after the last used in its
+        second (one index look-up, though 100,000 records share that second)."""
+        while self.store.row(self.place_taken, (workspace, wanted)):
+            second = wanted // 1_000_000 * 1_000_000
+            bounds = (workspace, second, second + 1_000_000)
+            wanted = self.store.row(self.last_place, bounds)[0] + 1
+        return wanted
+
+    def _count(self, workspace: int, change: int) -> None:
+        self.store.run(
+            "INSERT INTO tally (workspace_id, kind, total) VALUES (?1, ?2, ?3) "
+            "ON CONFLICT (workspace_id, kind) DO UPDATE SET total = total + ?3",
+            (workspace, self.kind.name, change),
+        )
+
+    def _tell(
+        self,
+        verb: str,
+        caller: Caller,
+        row: Row,
+        changed: list,
+        submitted: Optional[str] = None,
+        data: Optional[str] = None,
+    ) -> None:
+        self.events.add(
+            caller.workspace,
+            f"{self.kind.name}.{verb}",
+            self._ref(row),
+            micros(self.clock()),
+            caller.ref,
+            data or self.kind.document(row),
+            changed,
+            submitted,
+        )
+
+    def _ref(self, row: Row) -> str:
+        return f"{self.kind.prefix}_{row.uid}"
+
+    def _size(self, text: str) -> int:
+        return len(text) if text.isascii() else len(text.encode())
+
+    def _fitting(self, text: str) -> str:
+        if self._size(text) > self.max_body:
+            limit = f"{self.max_body} bytes"
+            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
+        return text
+
+    # lists
+
+    def total(self, workspace: int) -> int:
+        row = self.store.row(
+            "SELECT total FROM tally WHERE workspace_id = ? AND kind = ?",
+            (workspace, self.kind.name),
+        )
+        return row[0] if row else 0
+
+    def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
+        """One page, newest first, and how many there are in all."""
+        offset = (number - 1) * size
+        if filters == Filters():
+            total = self.total(workspace)
+            return Page(self._newest(workspace, total, offset, size), total)
+        where, params = self._where(workspace, filters)
+        if filters.words or filters.fields:
+            return self._capped_page(where, params, offset, size)
+        count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
+        total = self.store.row(count, params)[0]
+        return Page(self._slice(where, params, total, offset, size), total)
+
+    def _newest(self, workspace: int, total: int, offset: int, size: int) -> list:
+        """Past the middle the index is walked from its other end."""
+        return self._slice("workspace_id = ?", (workspace,), total, offset, size)
+
+    def _slice(
+        self, where: str, params: tuple, total: int, offset: int, size: int
+    ) -> list:
+        size = min(size, total - offset)
+        if size <= 0:
+            return []
+        if offset <= total // 2:
+            return self._walk(where, params, "DESC", size, offset)
+        return self._walk(where, params, "ASC", size, total - offset - size)[::-1]
+
+    def _walk(
+        self, where: str, params: tuple, order: str, size: int, offset: int
+    ) -> list:
+        """Deferred join: the index alone finds the place, then `size` rows are read."""
+        table = self.kind.table
+        sql = (
+            f"SELECT {self.COLUMNS} FROM {table} WHERE id IN (SELECT id FROM {table} "
+            f"WHERE {where} ORDER BY created_at {order} LIMIT ? OFFSET ?) "
+            f"ORDER BY created_at {order}"
+        )
+        return list(map(Row._make, self.store.rows(sql, (*params, size, offset))))
+
+    def _capped_page(self, where: str, params: tuple, offset: int, size: int) -> Page:
+        """One scan finds the page and counts, up to the cap."""
+        sql = (
+            f"SELECT id FROM {self.kind.table} WHERE {where} "
+            "ORDER BY created_at DESC LIMIT ?"
+        )
+        ids = [row[0] for row in self.store.rows(sql, (*params, self.CAP + 1))]
+        total, capped = min(len(ids), self.CAP), len(ids) > self.CAP
+        if capped and offset + size > self.CAP:
+            offset = min(offset, 2**62)
+            return Page(self._walk(where, params, "DESC", size, offset), total, capped)
+        wanted = ids[offset : offset + size]
+        marks = ",".join("?" * len(wanted))
+        sql = (
+            f"SELECT {self.COLUMNS} FROM {self.kind.table} WHERE id IN ({marks}) "
+            "ORDER BY created_at DESC"
+        )
+        rows = list(map(Row._make, self.store.rows(sql, tuple(wanted))))
+        return Page(rows, total, capped)
+
+    def _where(self, workspace: int, filters: Filters) -> tuple:
+        """SQL and parameters; columns and operators are ours, never the caller's."""
+        parts, params = ["workspace_id = ?"], [workspace]
+        if filters.natural_key is not None:
+            parts.append("natural_key = ?")
+            params.append(filters.natural_key)
+        for word in filters.words:
+            parts.append(self.store.CONTAINS)
+            params.append(word)
+        for name, text in filters.fields:
+            part, values = self.store.field_equals(name, json_spellings(text))
+            parts.append(part)
+            params.extend(values)
+        for column, operator, moment in filters.times:
+            parts.append(f"{column} {operator} ?")
+            params.append(moment)
+        return " AND ".join(parts), tuple(params)
+
+
+###############################################################################
+# Limiter #####################################################################
+###############################################################################
+
+
+class Standing(NamedTuple):
+    """Whether a request may pass, how many more may, and in how many seconds the
+    next place becomes free."""
+
+    allowed: bool
+    remaining: int
+    seconds: int
+
+
+class Window:
+    """The requests of one caller: when they came, and how many at each moment."""
+
+    __slots__ = ("times", "counts", "used")
+
+    def __init__(self):
+        self.times, self.counts, self.used = array("d"), array("L"), 0
+
+
+class SlidingWindow:
+    """At most `limit` requests of one caller in any `seconds`, exact at the edges; a
+    refused one does not count. Above 1,000 a moment is a hundredth of the window,
+    rounded up, so that memory stays bounded and no window holds too many. Past `room`
+    callers the one idle longest is forgotten. `clock` must never go back."""
+
+    def __init__(self, limit: int, seconds: int, clock: Callable, room: int = 20_000):
+        self.limit, self.seconds, self.clock, self.room = limit, seconds, clock, room
+        self.step = seconds / 100 if limit > 1000 else 0
+        self.windows = {}
+        self.lock = threading.Lock()
+
+    def take(self, who: str) -> Standing:
+        with self.lock:
+            now = self.clock()
+            window = self._window(who, now)
+            allowed = window.used < self.limit
+            if allowed:
+                self._add(window, now)
+            return self._standing(window, now, allowed)
+
+    def look(self, who: str) -> Standing:
+        """The same without counting."""
+        with self.lock:
+            now = self.clock()
+            window = self._window(who, now)
+            return self._standing(window, now, window.used < self.limit)
+
+    def give_back(self, who: str) -> None:
+        """Uncounts the newest request: it was refused elsewhere."""
+        with self.lock:
+            window = self.windows.get(who)
+            if window and window.used:
+                window.used -= 1
+                window.counts[-1] -= 1
+                if not window.counts[-1]:
+                    window.times.pop()
+                    window.counts.pop()
+
+    def _window(self, who: str, now: float) -> Window:
+        # Taken out and put back, the dict keeps its callers in order of last use.
+        window = self.windows.pop(who, None) or Window()
+        self.windows[who] = window
+        self._expire(window, now)
+        self._make_room(now)
+        return window
+
+    def _make_room(self, now: float) -> None:
+        """Forgets those idle longest: all that are empty by now, and any past room."""
+        while len(self.windows) > 1:
+            who = next(iter(self.windows))
+            window = self.windows[who]
+            busy = window.times and window.times[-1] + self.seconds > now
+            if busy and len(self.windows) <= self.room:
+                return
+            del self.windows[who]
+
+    def _expire(self, window: Window, now: float) -> None:
+        gone = 0
+        for moment in window.times:
+            if moment + self.seconds > now:
+                break
+            window.used -= window.counts[gone]
+            gone += 1
+        if gone:
+            del window.times[:gone], window.counts[:gone]
+
+    def _add(self, window: Window, now: float) -> None:
+        moment = math.ceil(now / self.step) * self.step if self.step else now
+        if self.step and window.times and window.times[-1] == moment:
+            window.counts[-1] += 1
+        else:
+            window.times.append(moment)
+            window.counts.append(1)
+        window.used += 1
+
+    def _standing(self, window: Window, now: float, allowed: bool) -> Standing:
+        free = window.times[0] + self.seconds - now if window.times else 0
+        return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))
+
+
+###############################################################################
+# Wire formats ################################################################
+###############################################################################
+
+
+class NativeWire:
+    """/v1: the record itself, pages by number, errors under `error`."""
+
+    @staticmethod
+    def error(err: ApiError) -> str:
+        return dump({"error": err.body()})
+
+    @staticmethod
+    def one(kind: Kind, row: Row) -> str:
+        return kind.document(row)
+
+    @staticmethod
+    def page(kind: Kind, page: Page, number: int, size: int) -> str:
+        data = ",".join([kind.document(row) for row in page.rows])
+        capped = ',"total_capped":true' if page.capped else ""
+        return (
+            f'{{"data":[{data}],"page":{number},"page_size":{size},'
+            f'"total":{page.total},"total_pages":{-(-page.total // size)}{capped}}}'
+        )
+
+    @staticmethod
+    def receipt(kind: Kind, uid: str, document: dict, at: int) -> str:
+        """What a caller that may not read is told: its own words and the time."""
+        shown = {"id": f"{kind.prefix}_{uid}"}
+        if kind.key in document:
+            shown[kind.key] = kind.clean(document[kind.key])[0]
+        return dump({**shown, **kind.others(document), **stamps(at)})
+
+    @staticmethod
+    def deleted(kind: Kind, uid: str) -> str:
+        return dump({"id": f"{kind.prefix}_{uid}", "deleted": True})
+
+
+def stamps(at: int) -> dict:
+    return {"created_at": iso(at), "updated_at": iso(at)}
+
+
+WIRES = (("/", NativeWire),)  # the longest prefix that fits comes first
+
+
+def wire_of(path: str) -> type:
+    """Whose shape an error on this path has, be there such a path or not."""
+    for prefix, wire in WIRES:
+        if path == prefix.rstrip("/") or path.startswith(prefix):
+            return wire
+    return NativeWire
+
+
+###############################################################################
+# HTTP core ###################################################################
+###############################################################################
+
+# -- what came in
+
+
+def header(environ: dict, name: str) -> str:
+    return environ.get(f"HTTP_{name}", "")
+
+
+def token_of(authorization: str, api_key: str) -> str:
+    """The key in `Authorization: Bearer …` (scheme in any case) or in `x-api-key`."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else api_key.strip()
+
+
+def media_type(environ: dict) -> str:
+    return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+
+
+def read_json() -> dict:
+    """The request's JSON object; 415 for another media type, 400 for anything else
+    than an object."""
+    media = media_type(request.environ)
+    if media and not re.fullmatch(r"application/([!-.0-~]+\+)?json", media):
+        raise UnsupportedMediaType()
+    return parse_object(read_body())
+
+
+def read_body() -> bytes:
+    limit = request.app.max_body
+    body = request.environ["wsgi.input"].read(min(content_length(), limit + 1))
+    if len(body) > limit:
+        raise PayloadTooLarge()
+    return body
+
+
+def content_length() -> float:
+    """What the header says; without one, the body's end says it."""
+    text = request.environ.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isdigit() else math.inf
+
+
+def read_query() -> list:
+    """(name, value) pairs of the query string, UTF-8; 400 when it is not."""
+    text = request.environ.get("QUERY_STRING", "")
+    if not text:
+        return []
+    try:
+        text = text.encode("latin-1").decode("utf-8")
+        return parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=100
+        )
+    except ValueError:
+        raise InvalidRequest("the query string cannot be read") from None
+
+
+def whole_number(query: dict, name: str, default: int, most: Optional[int]) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,4000}", text) or int(text) < 1:
+        raise InvalidRequest(f"{name} must be a whole number from 1", name)
+    if most is not None and int(text) > most:
+        raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", name)
+    return int(text)
+
+
+TIMES = {
+    f"{what}_{when}": (f"{what}_at", operator)
+    for what in ("created", "updated")
+    for when, operator in (("after", ">"), ("before", "<"))
+}
+
+
+def read_filters(kind: Kind, pairs: list) -> Filters:
+    """What a list's query narrows it to (CONTRACT section 4)."""
+    natural_key, words, named, times = None, (), [], []
+    for name, value in pairs:
+        field_name = re.fullmatch(r"filter\[(.+)\]", name, re.DOTALL)
+        if name == kind.key or (field_name and field_name[1] == kind.key):
+            natural_key = kind.clean(value)[1]
+        elif name == "q":
+            words = tuple(search_words(value))
+        elif name in TIMES:
+            moment = parse_time(value)
+            if moment is None:
+                raise InvalidRequest(f"{name} must be an ISO 8601 time", name)
+            times.append((*TIMES[name], moment))
+        elif field_name:
+            named.append((field_name[1], value))
+    if len(named) > 10:
+        raise InvalidRequest("a list takes at most 10 filters", "filter")
+    return Filters(natural_key, words, tuple(named), tuple(times))
+
+
+def client_address(environ: dict, config: Config) -> str:
+    """Who a request counts for: the socket's address, or the entry of X-Forwarded-For
+    that the trusted proxy wrote; an IPv6 address as its /64."""
+    address = environ.get("REMOTE_ADDR", "")
+    forwarded = header(environ, "X_FORWARDED_FOR")
+    if forwarded and config.trusted_proxy and is_in(address, config.trusted_proxy):
+        hops = forwarded.split(",")
+        address = hops[-min(config.proxy_hops, len(hops))].strip()
+    return network_of(address) or environ.get("REMOTE_ADDR", "")
+
+
+def network_of(address: str) -> Optional[str]:
+    """`203.0.113.7`, or the /64 of an IPv6 address, with or without a port."""
+    if address.startswith("[") or address.count(":") == 1:
+        address = address.rpartition(":")[0] if address[-1:] != "]" else address
+    try:
+        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    if ip.version == 6 and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), False))
+
+
+def is_in(address: str, networks: tuple) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
+# -- who may come in
+
+
+class Gate:
+    """Keys, windows, permissions and origins, in the order of CONTRACT section 3."""
+
+    def __init__(self, keys: Keys, config: Config, ticker: Callable):
+        self.keys, self.config = keys, config
+        self.limited = config.rate_limit is not None
+        limit, seconds = config.rate_limit or (1, 1)
+        self.by_key = SlidingWindow(limit, seconds, ticker)
+        self.by_form = SlidingWindow(limit * 10, seconds, ticker)
+        self.by_address = SlidingWindow(limit, seconds, ticker)
+        self.policy = f'"key";q={limit};w={seconds}'
+        self.warned = False
+
+    def admit(self, environ: dict, allow: tuple) -> Caller:
+        """The caller, once it is known, within its limit and allowed one of these
+        permissions here: else 401, 429 or 403."""
+        environ["contactapi.counted"] = True
+        caller = self.identify(environ)
+        if caller is None:
+            self.refuse_stranger(environ)
+        self.count(environ, caller)
+        if not any(caller.may(permission) for permission in allow):
+            raise Forbidden(f"this key may not do that; it takes {' or '.join(allow)}")
+        if caller.type == "publishable":
+            check_origin(environ, caller)
+        return caller
+
+    def identify(self, environ: dict) -> Optional[Caller]:
+        token = token_of(header(environ, "AUTHORIZATION"), header(environ, "X_API_KEY"))
+        return self.keys.find(token) if 0 < len(token) <= 300 else None
+
+    def refuse_stranger(self, environ: dict) -> None:
+        """Counts a request without a valid key: 401, or 429 when it is too many."""
+        standing = self.count_stranger(environ)
+        if standing and not standing.allowed:
+            raise RateLimited(standing.seconds)
+        raise Unauthorized()
+
+    def count_stranger(self, environ: dict) -> Optional[Standing]:
+        return self.limited and self.by_address.take(self.address(environ))
+
+    def count(self, environ: dict, caller: Caller) -> None:
+        if not self.limited:
+            return
+        if caller.type == "publishable":
+            standing = self.count_visitor(environ, caller)
+        else:
+            standing = self.by_key.take(caller.ref)
+        environ["contactapi.standing"] = standing
+        if not standing.allowed:
+            raise RateLimited(standing.seconds)
+
+    def count_visitor(self, environ: dict, caller: Caller) -> Standing:
+        """A publishable key's client has a window of its own, all of them together
+        one that is ten times larger."""
+        visitor = f"{caller.ref} {self.address(environ)}"
+        standing = self.by_address.take(visitor)
+        if standing.allowed:
+            together = self.by_form.take(caller.ref)
+            if not together.allowed:
+                self.by_address.give_back(visitor)
+                return Standing(False, standing.remaining + 1, together.seconds)
+        return standing
+
+    def look(self, environ: dict) -> None:
+        """For a request that was refused before its key was asked for (404, 405, 413):
+        a valid key is shown its window, without one the client's window counts."""
+        if not self.limited:
+            return
+        caller = self.identify(environ)
+        if caller is None:
+            self.count_stranger(environ)
+        elif caller.type == "publishable":
+            visitor = f"{caller.ref} {self.address(environ)}"
+            environ["contactapi.standing"] = self.by_address.look(visitor)
+        else:
+            environ["contactapi.standing"] = self.by_key.look(caller.ref)
+
+    def address(self, environ: dict) -> str:
+        if not self.warned and not self.config.trusted_proxy:
+            self.warn_of_proxy(environ)
+        return client_address(environ, self.config)
+
+    def warn_of_proxy(self, environ: dict) -> None:
+        if header(environ, "X_FORWARDED_FOR") or header(environ, "FORWARDED"):
+            near = is_in(environ.get("REMOTE_ADDR", ""), PRIVATE)
+            if near:
+                self.warned = True
+                log.warning(
+                    "a proxy forwards requests but CONTACTAPI_TRUSTED_PROXY is not "
+                    "set: all visitors count as one"
+                )
+
+
+PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+
+
+def check_origin(environ: dict, caller: Caller) -> None:
+    """The domain lock: Origin decides, without one Referer, without either 403."""
+    origin = header(environ, "ORIGIN") or header(environ, "REFERER")
+    if origin_allowed(caller.domains, origin):
+        return
+    shown = origin[:100].encode("ascii", "replace").decode() or "no Origin"
+    raise Forbidden(
+        f"this key does not take requests from {shown}; to allow a site: "
+        f"contactapi.py keys update {caller.ref} --domain example.com"
+    )
+
+
+# -- the application
+
+
+class Guard:
+    """The one plugin. Keys and limits first (`allow` names the permissions, one of
+    which is needed; a route without it is open to all), then the route. Errors become
+    answers here, for Bottle would drop the headers of one that it catches itself."""
+
+    api = 2
+
+    def __init__(self, gate: Gate):
+        self.gate = gate
+
+    def apply(self, callback: Callable, route: bottle.Route) -> Callable:
+        allow = route.config.get("allow")
+
+        def guarded(**arguments: str) -> Any:
+            response.content_type = JSON
+            try:
+                if allow:
+                    arguments["caller"] = self.gate.admit(request.environ, allow)
+                return callback(**arguments)
+            except ApiError as err:
+                raise HTTPError(err.status, exception=err) from None
+            except HTTPResponse:
+                raise
+            except Exception as err:
+                log_failure(request.environ["contactapi.id"], err)
+                raise HTTPError(500, exception=InternalError()) from None
+
+        return guarded
+
+
+class Api(Bottle):
+    """A Bottle whose every answer, whatever failed, has one shape and these headers."""
+
+    def __init__(self, gate: Gate, max_body: int, clock: Callable = time.perf_counter):
+        super().__init__()
+        self.uninstall(True)  # Bottle's own JSON and templates
+        self.install(Guard(gate))
+        self.gate, self.max_body, self.clock = gate, max_body, clock
+        self.add_hook("before_request", self.refuse)
+
+    def __call__(self, environ: dict, start_response: Callable) -> Any:
+        """Around Bottle, so that its own failures have headers and a line too."""
+        began = self.clock()
+        environ["contactapi.id"] = secrets.token_hex(8)
+        environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
+        environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
+
+        def respond(status: str, headers: list, exc_info: Any = None) -> Callable:
+            headers += self.common_headers(environ)
+            log_request(environ, status, headers, self.clock() - began)
+            return start_response(status, headers, exc_info)
+
+        return self.wsgi(environ, respond)
+
+    def common_headers(self, environ: dict) -> list:
+        headers = [
+            ("X-Request-Id", environ["contactapi.id"]),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        standing = environ.get("contactapi.standing")
+        if standing:
+            rest = f'"key";r={standing.remaining};t={standing.seconds}'
+            headers.append(("RateLimit-Policy", self.gate.policy))
+            headers.append(("RateLimit", rest))
+        origin = environ.get("HTTP_ORIGIN")
+        if origin:
+            headers.append(("Access-Control-Allow-Origin", origin))
+            headers.append(("Vary", "Origin"))
+            headers.append(("Access-Control-Expose-Headers", EXPOSED))
+        return headers
+
+    def refuse(self) -> None:
+        """Before the path is looked at: what the server could not read (it says so in
+        `contactapi.refusal`), and a body over its path's limit."""
+        environ = request.environ
+        err = REFUSALS.get(environ.get("contactapi.refusal"))
+        if err is None and self.body_limit(environ) < content_length() < math.inf:
+            err = PayloadTooLarge
+        if err is not None:
+            raise HTTPError(err.status, exception=err())
+
+    def body_limit(self, environ: dict) -> int:
+        """How many bytes this request's body may have, by its path and its key."""
+        return self.max_body
+
+    # everything that is no success
+
+    def default_error_handler(self, res: HTTPError) -> str:
+        err = res.exception
+        if not isinstance(err, ApiError):
+            err = self.as_api_error(res)
+        if isinstance(err, MethodNotAllowed) and request.method == "OPTIONS":
+            return preflight(err)
+        if "contactapi.counted" not in request.environ and request.path != "/healthz":
+            self.gate.look(request.environ)
+        response.status = err.status
+        response.content_type = JSON
+        for name, value in err.headers.items():
+            response.set_header(name, value)
+        return wire_of(request.path).error(err)
+
+    def as_api_error(self, res: HTTPError) -> ApiError:
+        """What Bottle's router, or Bottle itself, refused."""
+        if res.status_code == 404:
+            return NotFound()
+        if res.status_code == 405:
+            allowed = set(res.headers["Allow"].split(",")) | {"OPTIONS"}
+            allowed |= {"HEAD"} if "GET" in allowed else set()
+            return MethodNotAllowed(Allow=", ".join(sorted(allowed)))
+        if res.status_code < 500:
+            return InvalidRequest()
+        log_failure(request.environ["contactapi.id"], res.exception)
+        return InternalError()
+
+
+# What Waitress's parser refuses, by its status.
+REFUSALS = {413: PayloadTooLarge, 500: InternalError}
+REFUSALS.update(dict.fromkeys((400, 431, 501), InvalidRequest))
+
+EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
+
+
+def preflight(err: MethodNotAllowed) -> str:
+    """The answer to OPTIONS on a path that exists; no key, no window."""
+    methods = err.headers["Allow"]
+    response.status = 204
+    response.set_header("Allow", methods)
+    response.set_header("Access-Control-Allow-Methods", methods)
+    allowed = "Authorization, Content-Type, X-Api-Key, Idempotency-Key"
+    response.set_header("Access-Control-Allow-Headers", allowed)
+    response.set_header("Access-Control-Max-Age", "86400")
+    if not request.get_header("Origin"):
+        response.set_header("Access-Control-Allow-Origin", "*")
+    return ""
+
+
+# -- the log
+
+
+KEY_IN_TEXT = re.compile(r"ck_(secret|pub|live)_[^\s/\"']+")
+
+
+def log_request(environ: dict, status: str, headers: list, seconds: float) -> None:
+    """One line a request: no query, no body, no key, no address of anyone."""
+    if log.isEnabledFor(logging.INFO):
+        size = next((v for name, v in headers if name == "Content-Length"), "-")
+        log.info(
+            "%s %s %s %s %.1fms %s",
+            environ["REQUEST_METHOD"],
+            loggable_path(environ["PATH_INFO"]),
+            status[:3],
+            size,
+            seconds * 1000,
+            environ["contactapi.id"],
+        )
+
+
+def loggable_path(path: str) -> str:
+    """A path whose parts that may hold a key or an address are cut out."""
+    if re.fullmatch(r"(/[a-z0-9_.-]{1,40}){1,5}|/", path) and "ck_" not in path:
+        return path
+    parts = path.split("/")[1:6]
+    shown = (p if re.fullmatch(r"[a-z0-9.-]{1,20}", p) else "…" for p in parts)
+    return "/" + "/".join(shown)
+
+
+def log_failure(request_id: str, err: Optional[BaseException]) -> None:
+    """Where it failed and as what; not the message, which may quote what was sent."""
+    frames = traceback.format_tb(err.__traceback__) if err else []
+    kind = type(err).__name__
+    log.error("%s: %s\n%s", request_id, kind, "".join(frames).rstrip())
+
+
+class TextFormatter(logging.Formatter):
+    converter = time.gmtime
+
+    def __init__(self):
+        super().__init__("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_controls(super().format(record), "\n")
+
+
+class JsonFormatter(TextFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, self.datefmt) + "Z",
+            "level": record.levelname.lower(),
+            "message": without_controls(record.getMessage(), "\n"),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return dump(line).encode("utf-8", "backslashreplace").decode()
+
+
+def without_controls(text: str, kept: str) -> str:
+    """Keys cut out, control characters escaped."""
+    if "ck_" in text:
+        text = KEY_IN_TEXT.sub("ck_…", text)
+    if text.isprintable():
+        return text
+    plain = (c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+    return "".join(plain)
+
+
+###############################################################################
+# Routes ######################################################################
+###############################################################################
+
+
+def add_health(app: Api, store: Store) -> None:
+    @app.get("/healthz")
+    def healthz() -> str:
+        store.row("SELECT id FROM workspace LIMIT 1")
+        return '{"status":"ok"}'
+
+
+def add_native(app: Api, records: Records) -> None:
+    """/v1/contacts and /v1/companies: the five verbs."""
+    kind = records.kind
+    base, one = f"/v1/{kind.plural}", f"/v1/{kind.plural}/<ref>"
+    read, write = f"{kind.plural}:read", f"{kind.plural}:write"
+
+    @app.get(base, allow=(read,))
+    def list_records(caller: Caller) -> str:
+        pairs = read_query()
+        number = whole_number(dict(pairs), "page", 1, None)
+        size = whole_number(dict(pairs), "page_size", 20, 100)
+        page = records.page(caller.workspace, read_filters(kind, pairs), number, size)
+        return NativeWire.page(kind, page, number, size)
+
+    @app.post(base, allow=(write, f"{kind.plural}:submit"))
+    def put_record(caller: Caller) -> str:
+        if caller.type == "publishable":
+            document = read_submission()
+            row = records.submit(caller, document)
+        else:
+            document = read_json()
+            row = records.put(caller, document)
+        response.status = 201
+        return shown(caller, row, document)
+
+    @app.get(one, allow=(read,))
+    def get_record(caller: Caller, ref: str) -> str:
+        row = records.get(caller.workspace, parse_id(kind.prefix, ref))
+        return NativeWire.one(kind, row)
+
+    @app.route(one, "PATCH", allow=(write,))
+    def patch_record(caller: Caller, ref: str) -> str:
+        document = read_json()
+        uid = parse_id(kind.prefix, ref)
+        merge = media_type(request.environ) == "application/merge-patch+json"
+        row = records.patch(caller, uid, document, merge)
+        return shown(caller, row, document)
+
+    @app.delete(one, allow=(write,))
+    def delete_record(caller: Caller, ref: str) -> str:
+        uid = parse_id(kind.prefix, ref)
+        records.delete(caller, uid)
+        return NativeWire.deleted(kind, uid)
+
+    def shown(caller: Caller, row: Row, document: dict) -> str:
+        """The record, to a key that may read it; to another what it sent itself."""
+        if caller.may(read):
+            return NativeWire.one(kind, row)
+        return NativeWire.receipt(kind, row.uid, document, micros(records.clock()))
+
+
+def read_submission() -> dict:
+    """A publishable key's JSON object, within its smaller bounds."""
+    limit = request.app.max_body // 4
+    if limit < content_length() < math.inf:
+        raise InvalidRequest(f"a publishable key sends at most {limit} bytes")
+    document = read_json()
+    if len(document) > 100 or any(len(name) > 100 for name in document):
+        message = "a publishable key sends at most 100 fields, named by 100 characters"
+        raise InvalidRequest(message)
+    return document
+
+
+###############################################################################
+# Server ######################################################################
+###############################################################################
+
+# -- Waitress, bounded
+
+
+class Parser(HTTPRequestParser):
+    """Waitress's parser with a body limit for each path; it has defaults enough for a
+    request that cannot be parsed to be answered all the same."""
+
+    command, path, query, request_uri, url_scheme = "GET", "/", "", "/", "http"
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # urlsplit's, of an address such as http://[::1
+            raise ParsingError("Bad URI") from None
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("both Content-Length and Transfer-Encoding")
+        if self.body_rcv is not None:
+            self.adj = BodyLimit(self.adj, self.adj.body_limit(self.as_environ()))
+
+    def as_environ(self) -> dict:
+        return {
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": self.path,
+            "HTTP_AUTHORIZATION": self.headers.get("AUTHORIZATION", ""),
+            "HTTP_X_API_KEY": self.headers.get("X_API_KEY", ""),
+        }
+
+
+class BodyLimit:
+    """What is left for a parser to ask of Waitress's adjustments."""
+
+    def __init__(self, adjustments: Adjustments, most: int):
+        # Waitress refuses a body of this size already.
+        self.max_request_body_size = most + 1
+        self.inbuf_overflow = adjustments.inbuf_overflow
+
+
+class AnswerTask(WSGITask):
+    """Tells the client to come back on another connection once we are stopping."""
+
+    def build_response_header(self) -> bytes:
+        channel = self.channel
+        last = len(channel.requests) == 1 and channel.request is None
+        if channel.server.stopping and last:
+            self.set_close_on_finish()
+        return super().build_response_header()
+
+
+class RefusedTask(WSGITask):
+    """Lets the application word what the parser refused, then closes."""
+
+    def execute(self) -> None:
+        self.set_close_on_finish()
+        super().execute()
+
+    def get_environment(self) -> dict:
+        environ = super().get_environment()
+        environ["contactapi.refusal"] = self.request.error.code
+        return environ
+
+
+class Channel(HTTPChannel):
+    """A connection that may not be held open by doing nothing."""
+
+    parser_class = Parser
+    task_class = AnswerTask
+    error_task_class = RefusedTask
+    began = 0.0  # when the first byte of the request in hand came
+
+    def received(self, data: bytes) -> bool:
+        if self.request is None:
+            self.began = time.time()
+        return super().received(data)
+
+    def at_rest(self) -> bool:
+        """Nothing is being received, worked on or sent."""
+        return not (self.requests or self.request or self.total_outbufs_len)
+
+    def overdue(self, now: float, idle_seconds: int) -> bool:
+        """A request may take 30 s and the time its bytes take at 16 KiB/s to arrive,
+        an answer may lie unread for 60 s."""
+        idle = now - self.last_activity
+        if self.requests or self.total_outbufs_len:
+            return bool(self.total_outbufs_len) and idle > 60
+        if self.request is not None:
+            return now - self.began > 30 + self.request.body_bytes_received / 2**14
+        return idle > idle_seconds
+
+
+class Server(TcpWSGIServer):
+    """Waitress on a bound socket, with bounds on everything and a clean stop."""
+
+    channel_class = Channel
+    stopping = False
+
+    def __init__(self, app: Api, sock: socket.socket, threads: int):
+        adjustments = Adjustments(
+            threads=threads,
+            ident="contactapi",
+            # The default of 1 byte makes the main loop fight its threads for the GIL.
+            send_bytes=65536,
+            connection_limit=connection_limit(),
+            cleanup_interval=2,
+            asyncore_use_poll=True,
+            max_request_header_size=32768,
+            # Answers wait in memory, never in a file; a stream waits for its reader.
+            outbuf_overflow=2**30,
+            outbuf_high_watermark=2**20,
+            clear_untrusted_proxy_headers=False,
+        )
+        adjustments.body_limit = app.body_limit
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(threads)
+        where = (sock.family, sock.type, sock.proto, sock.getsockname())
+        super().__init__(
+            *(app, {}, True, sock),
+            dispatcher=dispatcher,
+            adj=adjustments,
+            sockinfo=where,
+            bind_socket=False,
+        )
+
+    def maintenance(self, now: float) -> None:
+        """Closes what is overdue; idle connections sooner when there is no room."""
+        idle_seconds = 5 if self.in_connection_overflow else 75
+        for channel in self.active_channels.values():
+            if channel.overdue(now, idle_seconds):
+                channel.will_close = True
+
+    def run(self) -> None:
+        """Serves until `stop`, then answers what has begun to arrive."""
+        while not self.stopping:
+            self.turn(1)
+        self.drain()
+
+    def stop(self, *_: Any) -> None:
+        """The handler of SIGTERM and SIGINT."""
+        self.stopping = True
+        self.pull_trigger()
+
+    def turn(self, seconds: float) -> None:
+        wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
+
+    def drain(self) -> None:
+        """A request that is incomplete after 5 s is dropped, an answer that is not
+        sent after 8 s is cut off (CONTRACT section 10)."""
+        self.accept_waiting()
+        began = time.monotonic()
+        while self.active_channels and time.monotonic() - began < 8:
+            self.turn(0.02)
+            late = time.monotonic() - began > 5
+            for channel in list(self.active_channels.values()):
+                if channel.at_rest() or (late and not channel.requests):
+                    channel.will_close = True
+        for channel in list(self.active_channels.values()):
+            channel.handle_close()
+        self.task_dispatcher.shutdown(timeout=1)
+
+    def accept_waiting(self) -> None:
+        """Takes in the connections that have been made, then makes no more."""
+        before = -1
+        while before != len(self.active_channels):
+            before = len(self.active_channels)
+            self.handle_accept()
+        self.del_channel()
+        self.socket.close()
+
+
+def connection_limit() -> int:
+    """Up to 1,000, and some file descriptors left for the database."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1000 if soft < 0 else max(20, min(1000, soft - 100))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, or Mistake."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=1024, dualstack_ipv6=both
+        )
+    except OSError as err:
+        why = err.strerror or err
+        raise Mistake(f"{host} port {port} cannot be listened on: {why}") from None
+
+
+def url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+###############################################################################
+# Command line ################################################################
+###############################################################################
+
+# -- assembly
+
+
+class Services(NamedTuple):
+    """Everything that stands on one open database."""
+
+    store: Store
+    workspaces: Workspaces
+    keys: Keys
+    events: Events
+    contacts: Records
+    companies: Records
+
+    def close(self) -> None:
+        self.keys.save_last_used()
+        self.store.close()
+
+
+def open_services(config: Config, clock: Callable = time.time) -> Services:
+    store = open_database(config.database)
+    events = Events(store)
+    return Services(
+        store,
+        Workspaces(store),
+        Keys(store, clock, config.secret_key),
+        events,
+        *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
+    )
+
+
+def make_app(
+    config: Config,
+    clock: Callable = time.time,
+    ticker: Callable = time.monotonic,
+    services: Optional[Services] = None,
+) -> Api:
+    """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
+    seconds that pass; tests turn both. `app.services` is what it stands on."""
+    services = services or open_services(config, clock)
+    app = Api(Gate(services.keys, config, ticker), config.max_body)
+    app.services = services
+    add_health(app, services.store)
+    add_native(app, services.contacts)
+    add_native(app, services.companies)
+    return app
+
+
+class Housekeeper(threading.Thread):
+    """What is done now and then beside the requests."""
+
+    SECONDS = 30
+
+    def __init__(self, services: Services):
+        super().__init__(name="housekeeper", daemon=True)
+        self.services, self.done = services, threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(self.SECONDS):
+            try:
+                self.services.keys.save_last_used()
+            except Unavailable:
+                pass  # said by the writer; tried again
+
+    def stop(self) -> None:
+        self.done.set()
+        self.join()
+
+
+# -- commands
+
+
+def serve(config: Config, args: argparse.Namespace) -> None:
+    """The port first: nothing is made for a server that cannot listen."""
+    sock = listen(config.host, config.port)
+    services = open_services(config)
+    app = make_app(config, services=services)
+    server = Server(app, sock, config.threads)
+    signal.signal(signal.SIGTERM, server.stop)
+    signal.signal(signal.SIGINT, server.stop)
+    where = f"{url_of(sock)}, database {config.database}"
+    log.info("contactapi %s listens on %s", VERSION, where)
+    offer_keys(config, services, url_of(sock))
+    housekeeper = Housekeeper(services)
+    housekeeper.start()
+    server.run()
+    housekeeper.stop()
+    services.close()
+    log.info("stopped")
+
+
+def offer_keys(config: Config, services: Services, url: str) -> None:
+    """The first start at a terminal makes two keys and shows them there, once."""
+    if config.secret_key or services.keys.list():
+        return
+    if not sys.stdout.isatty():
+        log.warning("there is no key yet: contactapi.py keys create --type secret")
+        return
+    default = services.workspaces.find("default")
+    _, token = services.keys.create(default, "secret", "first secret key")
+    _, public = services.keys.create(
+        default, "publishable", "first publishable key", domains=("localhost",)
+    )
+    print(FIRST_KEYS.format(token=token, public=public, url=url), flush=True)
+
+
+FIRST_KEYS = """
+Two keys were made. They are shown this once:
+
+    secret key, for your backend:                    {token}
+    publishable key, for pages on http://localhost:  {public}
+
+Try it:
+
+    curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
+      -H 'Content-Type: application/json' \\
+      -d '{{"email": "ada@example.com", "name": "Ada"}}'
+"""
+
+
+def keys_create(services: Services, args: argparse.Namespace) -> None:
+    workspace = services.workspaces.ensure(args.workspace)
+    _, token = services.keys.create(
+        workspace,
+        args.type,
+        args.name,
+        tuple(args.permission),
+        tuple(args.domain),
+        args.existing,
+    )
+    print(token)
+
+
+def keys_update(services: Services, args: argparse.Namespace) -> None:
+    domains = tuple(args.domain) or None
+    key = services.keys.update(args.key_id, args.name, domains, args.existing)
+    print(f"key_{key.uid}")
+
+
+def keys_revoke(services: Services, args: argparse.Namespace) -> None:
+    services.keys.revoke(args.key_id)
+    print(f"revoked {args.key_id}")
+
+
+def keys_list(services: Services, args: argparse.Namespace) -> None:
+    rows = [key_row(key) for key in services.keys.list()]
+    if services.keys.env:
+        rows.append(ENV_KEY)
+    if args.json:
+        print(dump(rows))
+        return
+    for row in rows:
+        may = ",".join(row["permissions"] + row["domains"]) or "everything"
+        shown = [row["id"], row["workspace"], row["type"], row["hint"], may]
+        used = row["last_used_at"] or "never used"
+        print("  ".join([*shown, used, row["name"]]).rstrip())
+
+
+def key_row(key: Key) -> dict:
+    used = key.last_used_at
+    return {
+        "id": f"key_{key.uid}",
+        "name": key.name,
+        "type": key.type,
+        "workspace": key.workspace.name,
+        "permissions": json.loads(key.permissions),
+        "domains": json.loads(key.domains),
+        "existing": key.existing,
+        "hint": key.hint,
+        "created_at": iso(key.created_at),
+        "last_used_at": None if used is None else iso(used),
+    }
+
+
+ENV_KEY = {
+    "id": "env",
+    "name": "CONTACTAPI_SECRET_KEY",
+    "type": "secret",
+    "workspace": "default",
+    "permissions": [],
+    "domains": [],
+    "existing": "update",
+    "hint": "ck_secret_…",
+    "created_at": None,
+    "last_used_at": None,
+}
+
+
+# -- main
+
+
+def parser() -> argparse.ArgumentParser:
+    rows = Config.table()
+    width = max(len(row[0]) for row in rows)
+    lines = [f"  {name:{width}}  {about} ({default})" for name, default, about in rows]
+    top = argparse.ArgumentParser(
+        prog="contactapi.py",
+        description="A contact store and form backend in one file.",
+        epilog="environment (default):\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"contactapi {VERSION}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    add_serve(commands)
+    add_keys(commands)
+    return top
+
+
+def add_serve(commands: Any) -> None:
+    command = commands.add_parser("serve", help="serve the API (the default command)")
+    command.add_argument("--host", help="CONTACTAPI_HOST")
+    command.add_argument("--port", help="PORT")
+    command.add_argument("--database", metavar="URL", help="DATABASE_URL")
+    command.set_defaults(run=serve)
+
+
+def add_keys(commands: Any) -> None:
+    group = commands.add_parser("keys", help="make, list, change and revoke API keys")
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="make a key and print its token, once")
+    create.add_argument("--type", required=True, choices=list(TOKEN_PREFIX))
+    create.add_argument("--name", default="", help="what it is for")
+    create.add_argument(
+        "--permission", action="append", default=[], help=", ".join(PERMISSIONS)
+    )
+    create.add_argument("--workspace", default="default", help="made if not there")
+    update = actions.add_parser("update", help="change a key")
+    update.add_argument("key_id", metavar="KEY_ID")
+    update.add_argument("--name", help="what it is for")
+    for action, existing in ((create, "update"), (update, None)):
+        action.add_argument(
+            "--domain",
+            action="append",
+            default=[],
+            help="where a publishable key may be used: example.com, *.example.com, "
+            "example.com:8080, localhost, *",
+        )
+        action.add_argument(
+            "--existing",
+            choices=["update", "keep"],
+            default=existing,
+            help="what a publishable key does to a known contact: update its fields, "
+            "or keep them and only add",
+        )
+    show = actions.add_parser("list", help="show the keys, without their tokens")
+    show.add_argument("--json", action="store_true")
+    revoke = actions.add_parser("revoke", help="end a key")
+    revoke.add_argument("key_id", metavar="KEY_ID")
+    for action, run in (
+        (create, keys_create),
+        (update, keys_update),
+        (show, keys_list),
+        (revoke, keys_revoke),
+    ):
+        action.set_defaults(run=run)
+
+
+def start_logging(config: Config) -> None:
+    """To standard error; Waitress's warnings of queues and clients are left out."""
+    handler = logging.StreamHandler(sys.stderr)
+    form = JsonFormatter() if config.log_format == "json" else TextFormatter()
+    handler.setFormatter(form)
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    logging.getLogger("waitress.queue").disabled = True
+    sys.excepthook = lambda kind, err, trace: log_failure("main", err)
+    threading.excepthook = lambda args: log_failure(args.thread.name, args.exc_value)
+
+
+def run_command(args: argparse.Namespace) -> None:
+    given = {"CONTACTAPI_HOST": "host", "PORT": "port", "DATABASE_URL": "database"}
+    options = {name: getattr(args, option, None) for name, option in given.items()}
+    environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
+    config = Config.from_env(environ)
+    start_logging(config)
+    if args.run is serve:
+        return serve(config, args)
+    services = open_services(config)
+    try:
+        args.run(services, args)
+    except InvalidRequest as err:
+        raise Mistake(err.message, 2) from None
+    except ApiError as err:
+        raise Mistake(err.message) from None
+    finally:
+        services.close()
+
+
+def main(argv: Optional[list] = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("--host", "--port", "--database"):
+        argv = ["serve", *argv]
+    args = parser().parse_args(argv)
+    try:
+        run_command(args)
+    except Mistake as err:
+        print(f"contactapi: {err}", file=sys.stderr)
+        return err.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
