@@ -580,8 +580,7 @@ TOKEN_PREFIX = {
     "publishable": "ck_pub_",
     "restricted": "ck_live_",
 }
-# What a secret key may beside every permission, and all that a publishable key may.
-EVERYTHING, SUBMIT = "everything", "contacts:submit"
+EVERYTHING = "everything"  # what a secret key has beside every permission
 
 
 def new_token(kind: str) -> str:
@@ -1057,6 +1056,7 @@ class Kind:
     plural: str
     prefix: str
     key: str  # the field that is the natural key
+    public: bool  # whether a publishable key may make one
     model: type
     clean: Callable  # value -> (as written, as compared)
 
@@ -1083,8 +1083,8 @@ class Kind:
         )
 
 
-CONTACTS = Kind("contact", "contacts", "con", "email", Contact, clean_email)
-COMPANIES = Kind("company", "companies", "cmp", "name", Company, clean_name)
+CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
+COMPANIES = Kind("company", "companies", "cmp", "name", False, Company, clean_name)
 KINDS = (CONTACTS, COMPANIES)
 
 
@@ -1127,7 +1127,7 @@ class Workspaces:
 
 GRANTS = {
     "secret": frozenset([EVERYTHING, *PERMISSIONS]),
-    "publishable": frozenset([SUBMIT]),
+    "publishable": frozenset(),
 }
 
 
@@ -2023,18 +2023,19 @@ class Gate:
         self.policy = f'"key";q={limit};w={seconds}'
         self.warned = False
 
-    def admit(self, environ: dict, allow: tuple) -> Caller:
-        """The caller, once it is known, within its limit and allowed one of these
-        permissions here: else 401, 429 or 403."""
+    def admit(self, environ: dict, needs: tuple, public: bool) -> Caller:
+        """The caller, once it is known, within its limit and has what this route
+        needs (`public`: a publishable key from its own domains will do): else 401,
+        429 or 403."""
         environ["contactapi.counted"] = True
         caller = self.identify(environ)
         if caller is None:
             self.refuse_stranger(environ)
         self.count(environ, caller)
-        if not any(caller.may(permission) for permission in allow):
-            raise Forbidden(f"this key may not do that; it takes {' or '.join(allow)}")
-        if caller.type == "publishable":
+        if caller.type == "publishable" and public:
             check_origin(environ, caller)
+        elif not all(map(caller.may, needs)):
+            raise Forbidden(f"this key may not do that; it takes {' and '.join(needs)}")
         return caller
 
     def identify(self, environ: dict) -> Optional[Caller]:
@@ -2129,9 +2130,9 @@ def check_origin(environ: dict, caller: Caller) -> None:
 
 
 class Guard:
-    """The one plugin. Keys and limits first (`allow` names the permissions, one of
-    which is needed; a route without it is open to all), then the route. Errors become
-    answers here, for Bottle would drop the headers of one that it catches itself."""
+    """The one plugin. Keys and limits first (`needs` names the permissions; a route
+    without it is open to all), then the route. Errors become answers here, for Bottle
+    would drop the headers of one that it catches itself."""
 
     api = 2
 
@@ -2139,13 +2140,14 @@ class Guard:
         self.gate = gate
 
     def apply(self, callback: Callable, route: bottle.Route) -> Callable:
-        allow = route.config.get("allow")
+        needs, public = route.config.get("needs"), route.config.get("public", False)
 
         def guarded(**arguments: str) -> Any:
             response.content_type = JSON
             try:
-                if allow:
-                    arguments["caller"] = self.gate.admit(request.environ, allow)
+                if needs:
+                    caller = self.gate.admit(request.environ, needs, public)
+                    arguments["caller"] = caller
                 return callback(**arguments)
             except ApiError as err:
                 raise HTTPError(err.status, exception=err) from None
@@ -2352,7 +2354,7 @@ def add_native(app: Api, records: Records) -> None:
     base, one = f"/v1/{kind.plural}", f"/v1/{kind.plural}/<ref>"
     read, write = f"{kind.plural}:read", f"{kind.plural}:write"
 
-    @app.get(base, allow=(read,))
+    @app.get(base, needs=(read,))
     def list_records(caller: Caller) -> str:
         pairs = read_query()
         number = whole_number(dict(pairs), "page", 1, None)
@@ -2360,7 +2362,7 @@ def add_native(app: Api, records: Records) -> None:
         page = records.page(caller.workspace, read_filters(kind, pairs), number, size)
         return NativeWire.page(kind, page, number, size)
 
-    @app.post(base, allow=(write, f"{kind.plural}:submit"))
+    @app.post(base, needs=(write,), public=kind.public)
     def put_record(caller: Caller) -> str:
         if caller.type == "publishable":
             document = read_submission()
@@ -2371,12 +2373,12 @@ def add_native(app: Api, records: Records) -> None:
         response.status = 201
         return shown(caller, row, document)
 
-    @app.get(one, allow=(read,))
+    @app.get(one, needs=(read,))
     def get_record(caller: Caller, ref: str) -> str:
         row = records.get(caller.workspace, parse_id(kind.prefix, ref))
         return NativeWire.one(kind, row)
 
-    @app.route(one, "PATCH", allow=(write,))
+    @app.route(one, "PATCH", needs=(write,))
     def patch_record(caller: Caller, ref: str) -> str:
         document = read_json()
         uid = parse_id(kind.prefix, ref)
@@ -2384,7 +2386,7 @@ def add_native(app: Api, records: Records) -> None:
         row = records.patch(caller, uid, document, merge)
         return shown(caller, row, document)
 
-    @app.delete(one, allow=(write,))
+    @app.delete(one, needs=(write,))
     def delete_record(caller: Caller, ref: str) -> str:
         uid = parse_id(kind.prefix, ref)
         records.delete(caller, uid)
