@@ -24,10 +24,15 @@ only from HTTP core on. Importing the module opens, reads and starts nothing.
 """
 
 import argparse
+import contextlib
+import csv
 import difflib
+import errno
+import functools
 import hashlib
 import io
 import ipaddress
+import itertools
 import json
 import logging
 import math
@@ -46,7 +51,7 @@ import traceback
 import unicodedata
 import uuid
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, Optional
@@ -180,6 +185,24 @@ class Config:
         "1",
         "how many proxies stand before the server",
     )
+    retention_days: Optional[int] = setting(
+        "CONTACTAPI_RETENTION_DAYS",
+        lambda text: a_number(text, 1, 36500),
+        None,
+        "contacts that nobody touched for so long are deleted",
+    )
+    history_days: int = setting(
+        "CONTACTAPI_HISTORY_DAYS",
+        lambda text: a_number(text, 1, 36500),
+        "365",
+        "how long events are kept",
+    )
+    backup_dir: Optional[str] = setting(
+        "CONTACTAPI_BACKUP_DIR",
+        str,
+        None,
+        "a backup is put there every night, seven are kept",
+    )
     log_format: str = setting(
         "CONTACTAPI_LOG", one_of("text", "json"), "text", "`text`, or `json` lines"
     )
@@ -249,6 +272,10 @@ class InvalidRequest(ApiError):
 
 class InvalidEmail(ApiError):
     status, code = 400, "invalid_email"
+
+
+class InvalidCursor(ApiError):
+    status, code = 400, "invalid_cursor"
 
 
 class Unauthorized(ApiError):
@@ -500,6 +527,125 @@ def number_spellings(value: Any) -> list:
     return sorted(spellings)
 
 
+# -- CSV and JSON Lines
+
+
+class Line(NamedTuple):
+    """A line of an import: its number, and a document or what is wrong with it."""
+
+    number: int
+    document: Optional[dict]
+    error: str = ""
+
+
+# A text that a spreadsheet would run as a formula, that an import would take for JSON
+# or for an absent field, or that begins with the quotes that we put before those.
+RISKY = re.compile(r"'*([=+\-@\t\r\n{\[]|\Z)")
+QUOTED = re.compile(r"'+([=+\-@\t\r\n{\[]|\Z)")
+BAD_LINE = "\udcff"  # no UTF-8 decodes to it
+
+
+def csv_cell(value: Any, raw: bool = False) -> str:
+    """A value in a cell; `unquote` brings every text back (CONTRACT section 4)."""
+    if isinstance(value, str):
+        return "'" + value if RISKY.match(value) and not raw else value
+    return "" if value is None else dump(value)
+
+
+def csv_value(cell: str) -> Any:
+    """A cell's value: text, or JSON where it begins with { or [ and parses."""
+    if cell[0] in "{[":
+        try:
+            return parse_object(b'{"":%s}' % cell.encode())[""]
+        except InvalidRequest:
+            return cell
+    return unquote(cell)
+
+
+def unquote(cell: str) -> str:
+    return cell[1:] if QUOTED.match(cell) else cell
+
+
+def csv_text(rows: list) -> str:
+    """RFC 4180."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def bounded_lines(stream: Any, most: int) -> Iterator[bytes]:
+    """The stream's lines; of one that is longer than `most` nothing but a line that
+    nobody can read."""
+    line = stream.readline(most + 1)
+    while line:
+        if len(line) > most and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(most + 1)
+            line = b"\xff\n"
+        yield line
+        line = stream.readline(most + 1)
+
+
+def read_jsonl(lines: Iterator[bytes], key: str) -> Iterator[Line]:
+    """One document a line; empty lines are passed over."""
+    for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.strip():
+            try:
+                yield Line(number, parse_object(line))
+            except InvalidRequest as err:
+                yield Line(number, None, err.message.replace("body", "line"))
+
+
+def read_csv(lines: Iterator[bytes], key: str) -> Iterator[Line]:
+    """One document a row, as spreadsheets save them: with a BOM or not, with `,` or
+    `;`, and our own columns named in any case. InvalidRequest without the key."""
+    texts = (line.decode("utf-8", "surrogateescape") for line in lines)
+    first = next(texts, "").removeprefix("\ufeff")
+    delimiter = csv_delimiter(first, key)
+    reader = csv.reader(itertools.chain([first], texts), delimiter=delimiter)
+    names = csv_names(next(reader, []), key)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as err:
+            yield Line(reader.line_num, None, f"the line is not CSV: {err}")
+            continue
+        if row:
+            yield csv_line(reader.line_num, names, row)
+
+
+def csv_delimiter(first: str, key: str) -> str:
+    for delimiter in ",;\t":
+        if key in csv_names(next(csv.reader([first], delimiter=delimiter), []), key):
+            return delimiter
+    raise InvalidRequest(f"the first line must name the columns, {key} among them")
+
+
+def csv_names(cells: list, key: str) -> list:
+    names = [unquote(cell) for cell in cells]
+    for ours in (key, *OURS):
+        if ours not in names:
+            folded = [name.strip().lower() for name in names]
+            if ours in folded:
+                names[folded.index(ours)] = ours
+    return names
+
+
+def csv_line(number: int, names: list, row: list) -> Line:
+    if len(row) > len(names):
+        return Line(number, None, "the line has more cells than there are columns")
+    try:
+        "".join(row).encode()
+    except UnicodeEncodeError:
+        return Line(number, None, "the line is not UTF-8, or too long")
+    cells = zip(names, row)  # a short row lacks its last fields
+    return Line(number, {name: csv_value(cell) for name, cell in cells if cell})
+
+
 # -- ids and times
 
 
@@ -534,6 +680,18 @@ def parse_id(prefix: str, text: str) -> Optional[str]:
     return uid if start == prefix and from_base32(uid) is not None else None
 
 
+def event_id(position: int) -> str:
+    return f"evt_{base32(position)}"
+
+
+def parse_event_id(text: str) -> int:
+    """The position in the log; any will do, erased or not."""
+    position = from_base32(text.lower().removeprefix("evt_"))
+    if position is None or not text.lower().startswith("evt_"):
+        raise InvalidCursor("after must be the id of an event: evt_…", "after")
+    return min(position, 2**63 - 1)
+
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 ISO_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?"
@@ -545,6 +703,11 @@ ISO_TIME = re.compile(
 def iso(micros: int) -> str:
     """2026-07-04T10:00:00Z"""
     return (EPOCH + timedelta(seconds=micros // 1_000_000)).isoformat()[:19] + "Z"
+
+
+def iso6(micros: int) -> str:
+    """2026-07-04T10:00:00.000042Z"""
+    return f"{iso(micros)[:19]}.{micros % 1_000_000:06}Z"
 
 
 def parse_time(text: str) -> Optional[int]:
@@ -685,6 +848,8 @@ class Workspace(Model):
     """The tenant: every key, record and event belongs to exactly one."""
 
     name = peewee.TextField(unique=True)
+    # The newest event that was erased because of its age.
+    expired = peewee.BigIntegerField(default=0)
 
 
 def of_workspace(**options: Any) -> peewee.ForeignKeyField:
@@ -770,7 +935,14 @@ class Event(Model):
     data = peewee.TextField()
 
 
-MODELS = (Workspace, Tally, Contact, Company, Key, Event)
+class Note(Model):
+    """What the database is to remember about itself."""
+
+    name = peewee.TextField(primary_key=True)
+    value = peewee.TextField()
+
+
+MODELS = (Workspace, Tally, Contact, Company, Key, Event, Note)
 
 
 # -- the database: all that is SQLite's own
@@ -803,7 +975,7 @@ class Database(peewee.SqliteDatabase):
 def create_schema(store: "Store") -> None:
     for model in MODELS:
         peewee.SchemaManager(model, store.db).create_all()
-    store.run("INSERT INTO workspace (name) VALUES ('default')")
+    store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
 
 
 # Each entry takes the schema from its index to the next: append, never edit.
@@ -838,6 +1010,7 @@ class Store:
 
     LONGEST_GROUP = 128
     BUSY_SECONDS = 30
+    SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
     CONTAINS = "instr(words, ?) > 0"
 
     def __init__(self, path: str):
@@ -925,7 +1098,7 @@ class Store:
         return jobs
 
     def _commit(self, jobs: list) -> None:
-        self._begin()
+        self.begin()
         for job in jobs:
             self.run("SAVEPOINT job")
             try:
@@ -938,19 +1111,21 @@ class Store:
             self.run("RELEASE job")
         self.run("COMMIT")
 
-    def _begin(self) -> None:
-        """Only another process can be in the way: ask again each millisecond, for
-        SQLite's own busy handler sleeps ever longer and would be overtaken."""
+    def begin(self) -> None:
+        self.run("PRAGMA busy_timeout = 0")
+        self.wait_for_others(lambda: self.run("BEGIN IMMEDIATE"))
+
+    def wait_for_others(self, step: Callable) -> Any:
+        """Another process may hold the lock: ask again each millisecond, for SQLite's
+        own busy handler sleeps ever longer and would be overtaken."""
         deadline = time.monotonic() + self.BUSY_SECONDS
-        connection = self.db.connection()
-        connection.execute("PRAGMA busy_timeout = 0")
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as err:
-                if "locked" not in str(err) or time.monotonic() > deadline:
-                    raise outage(err) from err
+                return step()
+            except Unavailable as err:
+                locked = "locked" in str(err.__cause__)
+                if not locked or time.monotonic() > deadline:
+                    raise
             time.sleep(0.001)
 
     def _give_up(self, jobs: list, err: Exception) -> None:
@@ -970,15 +1145,132 @@ class Store:
                     job.error = Unavailable("the server is stopping; try again")
                     job.done.release()
 
+    # erasure: `secure_delete` alone leaves copies behind where pages were split
+
+    def note_erasure(self) -> None:
+        """Called where personal data is deleted: the file needs a rewrite."""
+        self.run("INSERT OR IGNORE INTO note VALUES ('erased', 'yes')")
+
+    def needs_rewrite(self) -> bool:
+        return bool(self.row("SELECT 1 FROM note WHERE name = 'erased'"))
+
+    def is_small(self) -> bool:
+        return os.path.getsize(self.path) < self.SMALL
+
+    def rewrite(self) -> None:
+        """Writes the whole file anew, beside running readers and writers. Above SMALL
+        a person asks for it, for it takes long."""
+        self.wait_for_others(lambda: self.run("DELETE FROM note WHERE name = 'erased'"))
+        self.wait_for_others(lambda: self.run("VACUUM"))
+        self.wait_for_others(self.truncate_wal)
+
+    def truncate_wal(self) -> None:
+        busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise Unavailable() from sqlite3.OperationalError("database is locked")
+
+    # backups and checks
+
+    def backup(self, path: str) -> None:
+        """A copy as of now, compact, in a new file of mode 0600; writers go on."""
+        with new_file(path) as part:
+            self.run("VACUUM INTO ?", (part,))
+            verify(part)
+
+    def problems(self) -> Iterator[tuple]:
+        """(what was checked, what is wrong with it or "")."""
+        found = [row[0] for row in self.rows("PRAGMA integrity_check(10)")]
+        yield "integrity", "" if found == ["ok"] else "; ".join(found)
+        yield (
+            "orphans",
+            "; ".join(f"{table} {rowid}" for table, rowid, *_ in self.orphans()[:10]),
+        )
+        yield "counters", "; ".join(self.wrong_tallies())
+
+    def orphans(self) -> list:
+        return self.rows("PRAGMA foreign_key_check")
+
+    def wrong_tallies(self) -> Iterator[str]:
+        for table in (Contact._meta.table_name, Company._meta.table_name):
+            sql = (
+                "SELECT workspace.name, coalesce(tally.total, 0) AS kept, "
+                f"(SELECT count(*) FROM {table} WHERE workspace_id = workspace.id) n "
+                "FROM workspace LEFT JOIN tally ON workspace_id = workspace.id "
+                "AND kind = ? WHERE kept <> n"
+            )
+            for workspace, kept, counted in self.rows(sql, (table,)):
+                yield f"{workspace} counts {kept} of {table} and has {counted}"
+
     def close(self) -> None:
+        """Writes what is queued, leaves no trace of what was erased, lets go."""
         self.queue.put(None)
         self.writer.join()
         self._fail_queued()
         try:
-            self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self.needs_rewrite() and self.is_small():
+                self.rewrite()
+            self.truncate_wal()
         except Unavailable as err:
-            log.warning("the log could not be written back: %s", err.__cause__)
+            log.warning("the file was not rewritten: %s", err.__cause__)
         self.db.close_all()
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """The name of an empty file of mode 0600 to fill; it takes the name `path` when it
+    is complete and on the disk. Mistake if there is such a file already."""
+    part = f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            yield part
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            os.link(part, path)  # unlike a rename, this replaces no file
+        finally:
+            os.unlink(part)
+    except OSError as err:
+        raise Mistake(f"{path} cannot be made: {err.strerror}") from None
+
+
+def verify(path: str) -> None:
+    """Mistake unless this file is a whole database of ours."""
+    if not os.path.isfile(path):
+        raise Mistake(f"{path} is no file")
+    store = Store(path)
+    try:
+        wrong = [f"{what}: {found}" for what, found in store.problems() if found]
+        (version,) = store.row("PRAGMA user_version")
+        if wrong or not 0 < version <= len(MIGRATIONS):
+            raise Mistake(f"{path} is damaged: {'; '.join(wrong) or 'no schema'}")
+    except Unavailable as err:
+        raise Mistake(f"{path} is damaged: {err.__cause__}") from None
+    finally:
+        store.db.close_all()
+
+
+def copy_rows(source: Store, target: Store) -> int:
+    """Every row of every table, in one transaction; how many there were."""
+
+    def work() -> int:
+        target.run("DELETE FROM workspace")
+        return sum(copy_table(source, target, model) for model in MODELS)
+
+    return target.write(work)
+
+
+def copy_table(source: Store, target: Store, model: type) -> int:
+    columns = [f'"{column}"' for column in model._meta.columns]
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    table = f'"{model._meta.table_name}"'
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    count = 0
+    for row in source.run(f"SELECT {names} FROM {table}"):
+        target.run(insert, row)
+        count += 1
+    return count
 
 
 def outage(err: Exception) -> Exception:
@@ -986,6 +1278,8 @@ def outage(err: Exception) -> Exception:
     ours (a constraint, bad SQL usage) stays what it is."""
     if isinstance(err, (sqlite3.IntegrityError, peewee.IntegrityError)):
         return err
+    if "locked" not in str(err):
+        log.error("the database says: %s", err)
     return Unavailable()
 
 
@@ -1007,10 +1301,19 @@ def open_database(path: str) -> Store:
     return store
 
 
+def use_wal(store: Store) -> None:
+    if store.row("PRAGMA journal_mode")[0] != "wal":
+        try:
+            store.row("PRAGMA journal_mode = WAL")
+        except Unavailable as err:  # a file that can only be read serves reads
+            log.warning("the database is not in WAL mode: %s", err.__cause__)
+
+
 def migrate(store: Store) -> None:
     (version,) = store.row("PRAGMA user_version")
+    if version <= len(MIGRATIONS):
+        use_wal(store)
     if version == len(MIGRATIONS):
-        store.row("SELECT count(*) FROM workspace")
         return
     if version > len(MIGRATIONS):
         raise Mistake(
@@ -1019,8 +1322,7 @@ def migrate(store: Store) -> None:
         )
     if version == 0 and store.row("SELECT 1 FROM sqlite_master"):
         raise Mistake(f"{store.path} is a database of something else")
-    store.run("PRAGMA journal_mode = WAL")
-    store._begin()
+    store.begin()
     # Another process may have come first: look again inside the transaction.
     (version,) = store.row("PRAGMA user_version")
     for step in MIGRATIONS[version:]:
@@ -1073,13 +1375,13 @@ class Kind:
         taken = (*OURS, self.key)
         return {name: value for name, value in document.items() if name not in taken}
 
-    def document(self, row: Row) -> str:
+    def document(self, row: Row, time_text: Callable = iso) -> str:
         """The record as /v1 shows it, as JSON text made from the stored text."""
         _, uid, label, extra, created, updated = row
         return (
             f'{{"id":"{self.prefix}_{uid}","{self.key}":{quote(label)},'
             f"{extra[1:-1]}{',' if extra != '{}' else ''}"
-            f'"created_at":"{iso(created)}","updated_at":"{iso(updated)}"}}'
+            f'"created_at":"{time_text(created)}","updated_at":"{time_text(updated)}"}}'
         )
 
 
@@ -1408,8 +1710,83 @@ class Events:
         values = (type, record, subject, at, by, dump(list(changed)), submitted, data)
         self.store.run(self.INSERT, (workspace, *values))
 
-    def erase(self, subject: str) -> None:
-        self.store.run("DELETE FROM event WHERE subject = ?", (subject,))
+    def erase(self, subject: str) -> int:
+        """Deletes all that the log tells of a record; how many events that was."""
+        self.store.note_erasure()
+        return self.store.run(self.ERASE, (subject,)).rowcount
+
+    ERASE = "DELETE FROM event WHERE subject = ?"
+    SELECT = (
+        "SELECT id, type, created_at, key, record, data, changed, submitted FROM event "
+    )
+
+    def page(self, workspace: int, after: Optional[int], limit: int) -> list:
+        """Up to `limit` + 1 events behind a position, in the order of their commits."""
+        where = "WHERE workspace_id = ? AND id > ? ORDER BY id LIMIT ?"
+        if after is not None:
+            self._refuse_expired(workspace, after)
+        rows = self.store.rows(self.SELECT + where, (workspace, after or 0, limit + 1))
+        return list(map(EventRow._make, rows))
+
+    def _refuse_expired(self, workspace: int, after: int) -> None:
+        sql = "SELECT expired FROM workspace WHERE id = ?"
+        if after < self.store.row(sql, (workspace,))[0]:
+            message = "events after this one have expired: read everything again"
+            raise InvalidCursor(message, "after")
+
+    def history(self, record: str, before: Optional[int], limit: int) -> list:
+        """Up to `limit` + 1 events of one record, newest first."""
+        where = (
+            "WHERE subject = ?1 AND record = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+        )
+        before = 2**63 - 1 if before is None else before
+        rows = self.store.rows(self.SELECT + where, (record, before, limit + 1))
+        return list(map(EventRow._make, rows))
+
+    def newest(self, workspace: int) -> int:
+        """The position of the workspace's last event, be it still kept or not."""
+        sql = (
+            "SELECT max(expired, (SELECT coalesce(max(id), 0) FROM event "
+            "WHERE workspace_id = ?1)) FROM workspace WHERE id = ?1"
+        )
+        return self.store.row(sql, (workspace,))[0]
+
+    def expire(self, before: int) -> int:
+        """Deletes events older than `before`, some at a time; how many there were."""
+
+        def work() -> int:
+            rows = self.store.rows(
+                "SELECT workspace_id, max(id) FROM (SELECT id, workspace_id FROM event "
+                "WHERE created_at < ? ORDER BY id LIMIT 2000) GROUP BY 1",
+                (before,),
+            )
+            gone = 0
+            for workspace, newest in rows:
+                self.store.run(
+                    "UPDATE workspace SET expired = max(expired, ?) WHERE id = ?",
+                    (newest, workspace),
+                )
+                sql = "DELETE FROM event WHERE workspace_id = ? AND id <= ?"
+                gone += self.store.run(sql, (workspace, newest)).rowcount
+            if gone:
+                self.store.note_erasure()
+            return gone
+
+        total = 0
+        while gone := self.store.write(work):
+            total += gone
+        return total
+
+
+class EventRow(NamedTuple):
+    id: int
+    type: str
+    created_at: int
+    key: str
+    record: str
+    data: str
+    changed: str
+    submitted: Optional[str]
 
 
 # -- records
@@ -1424,10 +1801,43 @@ class Filters(NamedTuple):
     times: tuple = ()  # (column, "<" or ">", microseconds)
 
 
+EVERY = Filters()
+
+
 class Page(NamedTuple):
     rows: list
     total: int
     capped: bool = False
+
+
+class Report:
+    """What an import did, so far."""
+
+    def __init__(self):
+        self.created = self.updated = self.failed = 0
+        self.errors = []
+
+    def fail(self, number: int, message: str) -> None:
+        self.failed += 1
+        if len(self.errors) < 100:
+            self.errors.append({"line": number, "message": message})
+
+    def body(self) -> dict:
+        return dict(vars(self))
+
+
+class Slots:
+    """At most so many at once: one more is told to come back."""
+
+    def __init__(self, most: int):
+        self.free = threading.BoundedSemaphore(most)
+
+    def __enter__(self) -> None:
+        if not self.free.acquire(blocking=False):
+            raise RateLimited(5)
+
+    def __exit__(self, *_: Any) -> None:
+        self.free.release()
 
 
 class Records:
@@ -1532,18 +1942,159 @@ class Records:
 
     def delete(self, caller: Caller, uid: Optional[str]) -> None:
         """Erases the record and all that was known of it; its tombstone stays."""
+        self.store.write(lambda: self._delete(caller, self.get(caller.workspace, uid)))
 
-        def work() -> None:
-            row = self.get(caller.workspace, uid)
-            self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
-            self._count(caller.workspace, -1)
-            self.events.erase(self._ref(row))
-            data = dump({"id": self._ref(row)})
-            self._tell("deleted", caller, row, [], None, data)
+    def delete_untouched(self, before: int) -> int:
+        """Deletes what nobody changed since, in every workspace; how many it was."""
+        sql = (
+            f"SELECT {self.COLUMNS}, workspace_id FROM {self.kind.table} "
+            "WHERE updated_at < ? LIMIT 200"
+        )
 
-        self.store.write(work)
+        def work() -> int:
+            rows = self.store.rows(sql, (before,))
+            for *row, workspace in rows:
+                by = Caller("retention", workspace, "secret", GRANTS["secret"])
+                self._delete(by, Row._make(row))
+            return len(rows)
+
+        total = 0
+        while gone := self.store.write(work):
+            total += gone
+        return total
+
+    def erase_history(self, workspace: int, uid: Optional[str]) -> int:
+        """Forgets what the record was, and keeps what it is; how many events went."""
+
+        def work() -> int:
+            return self.events.erase(self._ref(self.get(workspace, uid)))
+
+        return self.store.write(work)
+
+    def history(
+        self, workspace: int, uid: Optional[str], before: Optional[int], limit: int
+    ) -> list:
+        ref = self._ref(self.get(workspace, uid))
+        return self.events.history(ref, before, limit)
+
+    # imports and exports
+
+    BATCH = 500
+
+    def take_in(self, caller: Caller, lines: Iterator[Line]) -> Iterator["Report"]:
+        """Upserts lines, a batch to a transaction; yields the report so far after each
+        is on the disk."""
+        report = Report()
+        while batch := list(itertools.islice(lines, self.BATCH)):
+            items = [self._read(line) for line in batch]
+            self.store.write(functools.partial(self._take, caller, items, report))
+            yield report
+
+    def _read(self, line: Line) -> tuple:
+        """(line, label, natural key, fields, times), or the line with an error."""
+        if line.document is None:
+            return (line,)
+        try:
+            times = tuple(
+                self._time(line.document, name) for name in ("created_at", "updated_at")
+            )
+            return (line, *self.kind.split(line.document), times)
+        except ApiError as err:
+            return (line._replace(document=None, error=err.message),)
+
+    def _time(self, document: dict, name: str) -> Optional[int]:
+        value = document.get(name)
+        if value is None:
+            return None
+        moment = parse_time(value) if isinstance(value, str) else None
+        if moment is None:
+            raise InvalidRequest(f"{name} must be an ISO 8601 time")
+        if moment > micros(self.clock()):
+            raise InvalidRequest(f"{name} is in the future")
+        return moment
+
+    def _take(self, caller: Caller, items: list, report: "Report") -> None:
+        for line, *values in items:
+            try:
+                if line.error:
+                    raise InvalidRequest(line.error)
+                if self._take_one(caller, *values):
+                    report.created += 1
+                else:
+                    report.updated += 1
+            except ApiError as err:
+                if isinstance(err, Unavailable):
+                    raise
+                report.fail(line.number, err.message)
+
+    def _take_one(
+        self, caller: Caller, label: str, natural_key: str, sent: dict, times: tuple
+    ) -> bool:
+        """Whether the record is new. One that stays as it was is left alone."""
+        old = self._find(caller.workspace, natural_key)
+        if old is None:
+            self._create(caller, label, natural_key, sent, None, times)
+            return True
+        stored = json.loads(old.fields)
+        new = {**stored, **sent}
+        if label != old.label or changed_names(stored, new):
+            self._change(caller, old, label, natural_key, stored, new)
+        return False
+
+    def walk(self, workspace: int, filters: Filters) -> Iterator[list]:
+        """Every record that matches, oldest first, in batches, each a read of its own:
+        no snapshot is held, however slow the reader is."""
+        where, params = self._where(workspace, filters)
+        sql = (
+            f"SELECT {self.COLUMNS} FROM {self.kind.table} WHERE {where} "
+            "AND created_at > ? ORDER BY created_at LIMIT 1000"
+        )
+        last = -(2**63)
+        while rows := self.store.rows(sql, (*params, last)):
+            last = rows[-1][4]
+            yield rows
+
+    def jsonl(self, workspace: int, filters: Filters = EVERY) -> Iterator[str]:
+        """The exact format: each record as /v1 shows it, times to the microsecond."""
+        document = self.kind.document
+        for rows in self.walk(workspace, filters):
+            yield "".join([document(row, iso6) + "\n" for row in rows])
+
+    def csv(
+        self, workspace: int, filters: Filters = EVERY, raw: bool = False
+    ) -> Iterator[str]:
+        """RFC 4180 with a column for every field name met; InvalidRequest above 500."""
+        names = self._field_names(workspace, filters)
+        heads = ["id", self.kind.key, "created_at", "updated_at"]
+        yield csv_text([heads + [csv_cell(name, raw) for name in names]])
+        for rows in self.walk(workspace, filters):
+            yield csv_text([self._csv_row(row, names, raw) for row in rows])
+
+    def _field_names(self, workspace: int, filters: Filters) -> list:
+        names = set()
+        for rows in self.walk(workspace, filters):
+            for row in rows:
+                names.update(json.loads(row[3]))
+            if len(names) > 500:
+                message = "more than 500 field names do not fit CSV: use JSONL"
+                raise InvalidRequest(message)
+        return sorted(names)
+
+    def _csv_row(self, row: tuple, names: list, raw: bool) -> list:
+        _, uid, label, text, created, updated = row
+        get = json.loads(text).get
+        ours = [f"{self.kind.prefix}_{uid}", csv_cell(label, raw)]
+        times = [iso6(created), iso6(updated)]
+        return ours + times + [csv_cell(get(name), raw) for name in names]
 
     # inside the transaction
+
+    def _delete(self, caller: Caller, row: Row) -> None:
+        self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
+        self._count(caller.workspace, -1)
+        self.events.erase(self._ref(row))
+        data = dump({"id": self._ref(row)})
+        self._tell("deleted", caller, row, [], None, data)
 
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
         row = self.store.row(self.by_key, (workspace, natural_key))
@@ -1556,14 +2107,17 @@ class Records:
         natural_key: str,
         fields: dict,
         submitted: Optional[str] = None,
+        times: tuple = (None, None),
     ) -> Row:
         text = self._fitting(dump(fields))
-        at = self._place(caller.workspace, micros(self.clock()))
+        created, updated = times
+        at = self._place(caller.workspace, created or micros(self.clock()))
+        updated = updated or at
         uid, words = new_uid(), searchable(label, fields)
-        values = (uid, caller.workspace, natural_key, label, at, at, words, text)
+        values = (uid, caller.workspace, natural_key, label, at, updated, words, text)
         rowid = self.store.run(self.insert, values).lastrowid
         self._count(caller.workspace, 1)
-        row = Row(rowid, uid, label, text, at, at)
+        row = Row(rowid, uid, label, text, at, updated)
         self._tell("created", caller, row, [self.kind.key, *fields], submitted)
         return row
 
@@ -1636,6 +2190,18 @@ class Records:
 
     # lists
 
+    def per_day(self, workspace: int, days: int) -> list:
+        """(date, how many were made on it) for the last days, today the last."""
+        day = 86_400_000_000
+        today = micros(self.clock()) // day
+        sql = (
+            f"SELECT created_at / {day}, count(*) FROM {self.kind.table} "
+            "WHERE workspace_id = ? AND created_at >= ? GROUP BY 1"
+        )
+        first = today - days + 1
+        made = dict(self.store.rows(sql, (workspace, first * day)))
+        return [(iso(n * day)[:10], made.get(n, 0)) for n in range(first, today + 1)]
+
     def total(self, workspace: int) -> int:
         row = self.store.row(
             "SELECT total FROM tally WHERE workspace_id = ? AND kind = ?",
@@ -1646,7 +2212,7 @@ class Records:
     def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
         """One page, newest first, and how many there are in all."""
         offset = (number - 1) * size
-        if filters == Filters():
+        if filters == EVERY:
             total = self.total(workspace)
             return Page(self._newest(workspace, total, offset, size), total)
         where, params = self._where(workspace, filters)
@@ -1857,6 +2423,24 @@ class NativeWire:
         if kind.key in document:
             shown[kind.key] = kind.clean(document[kind.key])[0]
         return dump({**shown, **kind.others(document), **stamps(at)})
+
+    @staticmethod
+    def event(row: EventRow) -> str:
+        return (
+            f'{{"id":"{event_id(row.id)}","type":"{row.type}",'
+            f'"created_at":"{iso(row.created_at)}","key":"{row.key}",'
+            f'"record":"{row.record}","data":{row.data},"changed":{row.changed},'
+            f'"submitted":{row.submitted or "null"}}}'
+        )
+
+    @classmethod
+    def events(cls, rows: list, limit: int, after: Optional[int]) -> str:
+        """`rows` holds one more than `limit` if there are more to come."""
+        shown = rows[:limit]
+        data = ",".join(map(cls.event, shown))
+        last = event_id(shown[-1].id if shown else after or 0)
+        more = dump(len(rows) > limit)
+        return f'{{"data":[{data}],"next_after":"{last}","has_more":{more}}}'
 
     @staticmethod
     def deleted(kind: Kind, uid: str) -> str:
@@ -2168,6 +2752,7 @@ class Api(Bottle):
         self.uninstall(True)  # Bottle's own JSON and templates
         self.install(Guard(gate))
         self.gate, self.max_body, self.clock = gate, max_body, clock
+        self.large = {}  # path of a POST -> what its key needs to send a large body
         self.add_hook("before_request", self.refuse)
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
@@ -2213,7 +2798,13 @@ class Api(Bottle):
             raise HTTPError(err.status, exception=err())
 
     def body_limit(self, environ: dict) -> int:
-        """How many bytes this request's body may have, by its path and its key."""
+        """How many bytes this request's body may have: by its path and, where that
+        takes large ones, by its key."""
+        needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
+        if needs and environ["REQUEST_METHOD"] == "POST":
+            caller = self.gate.identify(environ)
+            if caller and all(map(caller.may, needs)):
+                return LARGE_BODY
         return self.max_body
 
     # everything that is no success
@@ -2245,6 +2836,8 @@ class Api(Bottle):
         log_failure(request.environ["contactapi.id"], res.exception)
         return InternalError()
 
+
+LARGE_BODY = 64 * 2**20
 
 # What Waitress's parser refuses, by its status.
 REFUSALS = {413: PayloadTooLarge, 500: InternalError}
@@ -2399,6 +2992,122 @@ def add_native(app: Api, records: Records) -> None:
         return NativeWire.receipt(kind, row.uid, document, micros(records.clock()))
 
 
+def add_history(app: Api, records: Records) -> None:
+    """What happened to one record."""
+    kind = records.kind
+    base = f"/v1/{kind.plural}/<ref>/history"
+
+    @app.get(base, needs=(f"{kind.plural}:read",))
+    def get_history(caller: Caller, ref: str) -> str:
+        after, limit = read_place()
+        uid = parse_id(kind.prefix, ref)
+        rows = records.history(caller.workspace, uid, after, limit)
+        return NativeWire.events(rows, limit, after)
+
+    @app.delete(base, needs=(f"{kind.plural}:write",))
+    def erase_history(caller: Caller, ref: str) -> str:
+        uid = parse_id(kind.prefix, ref)
+        erased = records.erase_history(caller.workspace, uid)
+        return dump({"id": f"{kind.prefix}_{uid}", "erased": erased})
+
+
+def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> None:
+    """Imports and exports, streamed."""
+    kind = records.kind
+    read, write = f"{kind.plural}:read", f"{kind.plural}:write"
+
+    def export(lines: Iterator[str], media: str) -> Iterator[bytes]:
+        response.content_type = media
+        return streamed(lines, exports)
+
+    @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,))
+    def export_jsonl(caller: Caller) -> Iterator[bytes]:
+        filters = read_filters(kind, read_query())
+        return export(records.jsonl(caller.workspace, filters), "application/jsonl")
+
+    @app.get(f"/v1/{kind.plural}.csv", needs=(read,))
+    def export_csv(caller: Caller) -> Iterator[bytes]:
+        pairs = read_query()
+        raw = dict(pairs).get("raw") == "1"
+        lines = records.csv(caller.workspace, read_filters(kind, pairs), raw)
+        return export(lines, "text/csv; charset=utf-8")
+
+    def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
+        app.large[path] = (read, write)
+
+        @app.post(path, needs=(read, write))
+        def take_in(caller: Caller) -> str:
+            if media_type(request.environ) not in medias:
+                raise UnsupportedMediaType(f"send {medias[0]}")
+            lines = bounded_lines(request.environ["wsgi.input"], 4 * app.max_body)
+            with imports:
+                report = take_all(records, caller, read_lines(lines, kind.key))
+            return dump(report.body())
+
+    add_import(f"/v1/{kind.plural}.csv", ("text/csv",), read_csv)
+    jsonl = ("application/jsonl", "application/x-ndjson")
+    add_import(f"/v1/{kind.plural}.jsonl", jsonl, read_jsonl)
+
+
+def take_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
+    server, report = request.environ.get("contactapi.server"), Report()
+    for so_far in records.take_in(caller, lines):
+        report = so_far
+        if server and server.stopping:
+            done = report.created + report.updated + report.failed
+            raise Unavailable(f"the server stops after {done} lines: send it again")
+    return report
+
+
+def streamed(lines: Iterator[str], slots: Slots) -> Iterator[bytes]:
+    """The answer's body. What can be refused is refused before the first byte."""
+    slots.__enter__()
+    try:
+        first = next(lines, "")
+    except BaseException:
+        slots.__exit__()
+        raise
+
+    def body() -> Iterator[bytes]:
+        try:
+            yield first.encode()
+            for text in lines:
+                yield text.encode()
+        finally:
+            slots.__exit__()
+
+    return body()
+
+
+def add_events(app: Api, services: "Services") -> None:
+    @app.get("/v1/events", needs=(EVERYTHING,))
+    def list_events(caller: Caller) -> str:
+        after, limit = read_place()
+        rows = services.events.page(caller.workspace, after, limit)
+        return NativeWire.events(rows, limit, after)
+
+    @app.get("/v1/stats", needs=(EVERYTHING,))
+    def stats(caller: Caller) -> str:
+        workspace = caller.workspace
+        days = services.contacts.per_day(workspace, 30)
+        return dump(
+            {
+                "contacts": services.contacts.total(workspace),
+                "companies": services.companies.total(workspace),
+                "daily": [{"date": date, "contacts": n} for date, n in days],
+                "last_event": event_id(services.events.newest(workspace)),
+            }
+        )
+
+
+def read_place() -> tuple:
+    """(`after` as a position or None, `limit`)."""
+    query = dict(read_query())
+    after = query.get("after")
+    position = None if after is None else parse_event_id(after)
+    return position, whole_number(query, "limit", 100, 1000)
+
+
 def read_submission() -> dict:
     """A publishable key's JSON object, within its smaller bounds."""
     limit = request.app.max_body // 4
@@ -2455,11 +3164,18 @@ class BodyLimit:
 class AnswerTask(WSGITask):
     """Tells the client to come back on another connection once we are stopping."""
 
+    def get_environment(self) -> dict:
+        environ = super().get_environment()
+        environ["contactapi.server"] = self.channel.server
+        return environ
+
     def build_response_header(self) -> bytes:
         channel = self.channel
+        # What is still to come on this connection is answered first.
         last = len(channel.requests) == 1 and channel.request is None
         if channel.server.stopping and last:
             self.set_close_on_finish()
+        channel.streams = self.content_length is None
         return super().build_response_header()
 
 
@@ -2483,6 +3199,7 @@ class Channel(HTTPChannel):
     task_class = AnswerTask
     error_task_class = RefusedTask
     began = 0.0  # when the first byte of the request in hand came
+    streams = False  # whether the answer in hand is a stream without a length
 
     def received(self, data: bytes) -> bool:
         if self.request is None:
@@ -2569,6 +3286,8 @@ class Server(TcpWSGIServer):
             for channel in list(self.active_channels.values()):
                 if channel.at_rest() or (late and not channel.requests):
                     channel.will_close = True
+                elif channel.requests and channel.streams:
+                    channel.handle_close()
         for channel in list(self.active_channels.values()):
             channel.handle_close()
         self.task_dispatcher.shutdown(timeout=1)
@@ -2653,30 +3372,76 @@ def make_app(
     app = Api(Gate(services.keys, config, ticker), config.max_body)
     app.services = services
     add_health(app, services.store)
-    add_native(app, services.contacts)
-    add_native(app, services.companies)
+    imports, exports = Slots(2), Slots(2)
+    for records in (services.contacts, services.companies):
+        add_native(app, records)
+        add_history(app, records)
+        add_files(app, records, imports, exports)
+    add_events(app, services)
     return app
 
 
 class Housekeeper(threading.Thread):
-    """What is done now and then beside the requests."""
+    """What is done beside the requests: now and then, every hour, every night."""
 
-    SECONDS = 30
+    SECONDS, HOUR, NIGHT = 30, 3600, "03"
 
-    def __init__(self, services: Services):
+    def __init__(self, config: Config, services: Services, clock: Callable = time.time):
         super().__init__(name="housekeeper", daemon=True)
-        self.services, self.done = services, threading.Event()
+        self.config, self.services, self.clock = config, services, clock
+        self.done = threading.Event()
+        self.tidied = 0.0
+        self.last_night = time.strftime("%Y-%m-%d", time.localtime(clock()))
 
     def run(self) -> None:
         while not self.done.wait(self.SECONDS):
             try:
-                self.services.keys.save_last_used()
-            except Unavailable:
-                pass  # said by the writer; tried again
+                self.tick()
+            except (Unavailable, Mistake) as err:
+                log.error("housekeeping: %s", err)
+            except Exception as err:
+                log_failure("housekeeping", err)
 
     def stop(self) -> None:
         self.done.set()
-        self.join()
+        self.join(timeout=3)
+
+    def tick(self) -> None:
+        self.services.keys.save_last_used()
+        if self.clock() - self.tidied >= self.HOUR:
+            self.tidied = self.clock()
+            self.tidy()
+        today, hour = time.strftime("%Y-%m-%d %H", time.localtime(self.clock())).split()
+        if today != self.last_night and hour >= self.NIGHT:
+            self.last_night = today
+            self.nightly(today)
+
+    def tidy(self) -> None:
+        """Deletes what has been kept long enough."""
+        now, day = micros(self.clock()), 86_400_000_000
+        self.services.events.expire(now - self.config.history_days * day)
+        if self.config.retention_days:
+            before = now - self.config.retention_days * day
+            gone = self.services.contacts.delete_untouched(before)
+            if gone:
+                log.info("retention: %d contacts deleted", gone)
+
+    def nightly(self, today: str) -> None:
+        store = self.services.store
+        if store.needs_rewrite() and store.is_small():
+            store.rewrite()
+        if self.config.backup_dir:
+            self.back_up(self.config.backup_dir, today)
+
+    def back_up(self, folder: str, today: str) -> None:
+        path = os.path.join(folder, f"contactapi-{today}.db")
+        if not os.path.exists(path):
+            self.services.store.backup(path)
+        mine = re.compile(r"contactapi-\d{4}-\d\d-\d\d\.db")
+        kept = sorted(name for name in os.listdir(folder) if mine.fullmatch(name))
+        for name in kept[:-7]:
+            os.unlink(os.path.join(folder, name))
+        log.info("backed up to %s", path)
 
 
 # -- commands
@@ -2693,7 +3458,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     where = f"{url_of(sock)}, database {config.database}"
     log.info("contactapi %s listens on %s", VERSION, where)
     offer_keys(config, services, url_of(sock))
-    housekeeper = Housekeeper(services)
+    housekeeper = Housekeeper(config, services)
     housekeeper.start()
     server.run()
     housekeeper.stop()
@@ -2798,6 +3563,118 @@ ENV_KEY = {
 }
 
 
+class Progress:
+    """A bar on standard error, where that is a terminal."""
+
+    def __init__(self, whole: int):
+        self.whole, self.drawn = max(whole, 1), 0.0
+        self.wanted = sys.stderr.isatty()
+
+    def show(self, part: int, text: str) -> None:
+        if self.wanted and time.monotonic() - self.drawn > 0.1:
+            self.drawn = time.monotonic()
+            share = min(part / self.whole, 1)
+            bar = "#" * int(share * 30)
+            print(f"\r[{bar:30}] {share:4.0%} {text} ", end="", file=sys.stderr)
+
+    def end(self) -> None:
+        if self.wanted and self.drawn:
+            print("\r\033[K", end="", file=sys.stderr)
+
+
+def records_of(services: Services, args: argparse.Namespace) -> tuple:
+    """(the records of --kind, the number of --workspace, csv or jsonl)."""
+    form = args.file.rpartition(".")[2].lower()
+    if form not in ("csv", "jsonl"):
+        raise Mistake(f"{args.file} must end in .csv or .jsonl", 2)
+    workspace = services.workspaces.find(args.workspace)
+    return getattr(services, args.kind), workspace, form
+
+
+def import_file(services: Services, args: argparse.Namespace) -> None:
+    records, workspace, form = records_of(services, args)
+    caller = Caller("cli", workspace, "secret", GRANTS["secret"])
+    read_lines = {"csv": read_csv, "jsonl": read_jsonl}[form]
+    report = Report()
+    try:
+        with open(args.file, "rb") as file:
+            progress = Progress(os.fstat(file.fileno()).st_size)
+            lines = read_lines(
+                bounded_lines(file, 4 * records.max_body), records.kind.key
+            )
+            for report in records.take_in(caller, lines):
+                progress.show(file.tell(), f"{report.created + report.updated} lines")
+            progress.end()
+    except OSError as err:
+        raise Mistake(f"{args.file} cannot be read: {err.strerror}") from None
+    print(f"{report.created} created, {report.updated} updated, {report.failed} failed")
+    for error in report.errors:
+        print(f"line {error['line']}: {error['message']}", file=sys.stderr)
+    if report.failed:
+        raise Mistake(f"{report.failed} lines of {args.file} were not taken")
+
+
+def export_file(services: Services, args: argparse.Namespace) -> None:
+    records, workspace, form = records_of(services, args)
+    texts = getattr(records, form)(workspace)
+    total, count = records.total(workspace), 0
+    progress = Progress(total)
+    with (
+        new_file(args.file) as part,
+        open(part, "w", encoding="utf-8", newline="") as file,
+    ):
+        for text in texts:
+            file.write(text)
+            count += text.count("\n")
+            progress.show(count, f"{count} lines")
+    progress.end()
+    print(f"{args.file}: {total} {args.kind}")
+
+
+def backup(services: Services, args: argparse.Namespace) -> None:
+    if args.verify:
+        verify(args.file)
+        print(f"{args.file} is whole")
+        return
+    services.store.backup(args.file)
+    print(f"{args.file}: {os.path.getsize(args.file)} bytes")
+
+
+def check(services: Services, args: argparse.Namespace) -> None:
+    """A line for each thing; Mistake if one of them is wrong."""
+    wrong = 0
+    for what, found in services.store.problems():
+        print(f"{what}: {found or 'ok'}")
+        wrong += bool(found)
+    print("configuration: ok")  # or we would not be here
+    if wrong:
+        raise Mistake(f"{services.store.path} is damaged: restore a backup")
+    if args.compact:
+        before = os.path.getsize(services.store.path)
+        services.store.rewrite()
+        after = os.path.getsize(services.store.path)
+        print(f"compact: {before} bytes before, {after} after")
+
+
+def copy(config: Config, args: argparse.Namespace) -> None:
+    """Everything from one database to another, which must be empty."""
+    try:
+        source, target = a_database(args.source), a_database(args.target)
+    except ValueError as err:
+        raise Mistake(f"give two database URLs: {err}", 2) from None
+    if not os.path.exists(source):
+        raise Mistake(f"{source} is not there")
+    if source == target or (os.path.exists(target) and os.path.getsize(target)):
+        raise Mistake(f"{target} is not empty")
+    stores = open_database(source), open_database(target)
+    try:
+        rows = copy_rows(*stores)
+    finally:
+        for store in stores:
+            store.close()
+    print(f"{target}: {rows} rows")
+
+
 # -- main
 
 
@@ -2815,6 +3692,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_serve(commands)
     add_keys(commands)
+    add_files_commands(commands)
     return top
 
 
@@ -2867,6 +3745,38 @@ def add_keys(commands: Any) -> None:
         action.set_defaults(run=run)
 
 
+def add_files_commands(commands: Any) -> None:
+    for name, run, about in (
+        (
+            "import",
+            import_file,
+            "take in FILE.csv or FILE.jsonl; known ones are updated",
+        ),
+        ("export", export_file, "write FILE.csv or FILE.jsonl, which must not exist"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("file", metavar="FILE")
+        kinds = [kind.plural for kind in KINDS]
+        command.add_argument("--kind", choices=kinds, default=kinds[0])
+        command.add_argument("--workspace", default="default")
+        command.set_defaults(run=run)
+    command = commands.add_parser("backup", help="copy the database, running or not")
+    command.add_argument("file", metavar="FILE", help="must not exist")
+    command.add_argument("--verify", action="store_true", help="check one made before")
+    command.set_defaults(run=backup)
+    command = commands.add_parser("copy", help="copy everything between two databases")
+    command.add_argument("source", metavar="SOURCE_URL")
+    command.add_argument("target", metavar="TARGET_URL", help="must be empty")
+    command.set_defaults(run=copy)
+    command = commands.add_parser("check", help="look for damage; mend nothing")
+    command.add_argument(
+        "--compact",
+        action="store_true",
+        help="rewrite the file: erases, and shrinks it",
+    )
+    command.set_defaults(run=check)
+
+
 def start_logging(config: Config) -> None:
     """To standard error; Waitress's warnings of queues and clients are left out."""
     handler = logging.StreamHandler(sys.stderr)
@@ -2886,8 +3796,8 @@ def run_command(args: argparse.Namespace) -> None:
     environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
     config = Config.from_env(environ)
     start_logging(config)
-    if args.run is serve:
-        return serve(config, args)
+    if args.run in (serve, copy):
+        return args.run(config, args)
     services = open_services(config)
     try:
         args.run(services, args)
