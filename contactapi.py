@@ -13,6 +13,7 @@ The order of this file is its architecture. A section uses only sections above i
     Storage            models, schema, group commit, all that is SQLite's own
     Services           the rules: records, keys, events; no HTTP
     Limiter            the sliding window
+    Outside            Twilio: a thread that takes calls from the database and dials
     Wire formats       JSON shapes
     HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
     Routes             what each endpoint reads, which service, which shape
@@ -24,12 +25,15 @@ only from HTTP core on. Importing the module opens, reads and starts nothing.
 """
 
 import argparse
+import base64
 import contextlib
 import csv
 import difflib
 import errno
 import functools
 import hashlib
+import hmac
+import http.client
 import io
 import ipaddress
 import itertools
@@ -55,7 +59,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, Optional
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import bottle
 import peewee
@@ -71,6 +75,13 @@ VERSION = "1.0.0"
 JSON = "application/json; charset=utf-8"
 
 log = logging.getLogger("contactapi")
+
+
+def log_failure(where: str, err: Optional[BaseException]) -> None:
+    """Where it failed and as what; not the message, which may quote what was sent."""
+    frames = traceback.format_tb(err.__traceback__) if err else []
+    kind = type(err).__name__
+    log.error("%s: %s\n%s", where, kind, "".join(frames).rstrip())
 
 
 class Mistake(Exception):
@@ -127,6 +138,32 @@ def some_proxies(text: str) -> tuple:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
     except ValueError:
         raise ValueError("an address such as 127.0.0.1, or *") from None
+
+
+def a_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", text):
+        raise ValueError("an http or https URL")
+    return text.rstrip("/")
+
+
+def an_account(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]{2,64}", text):
+        raise ValueError("an account SID: AC and 32 hexadecimal digits")
+    return text
+
+
+def a_from_number(text: str) -> str:
+    if not re.fullmatch(r"\+[0-9]{2,15}", text):
+        raise ValueError("+ and 2 to 15 digits")
+    return text
+
+
+def some_prefixes(text: str) -> tuple:
+    """The beginnings of the numbers that may be called; `*` is any."""
+    prefixes = tuple(part.strip() for part in text.split(","))
+    if text != "*" and not all(re.fullmatch(r"\+[0-9]{1,15}", p) for p in prefixes):
+        raise ValueError("+44,+49 or *")
+    return ("+",) if text == "*" else prefixes
 
 
 def one_of(*choices: str) -> Callable:
@@ -203,6 +240,42 @@ class Config:
         None,
         "a backup is put there every night, seven are kept",
     )
+    public_url: Optional[str] = setting(
+        "CONTACTAPI_PUBLIC_URL", a_url, None, "this server's own URL as others see it"
+    )
+    call_prefixes: tuple = setting(
+        "CONTACTAPI_CALL_PREFIXES",
+        some_prefixes,
+        None,
+        "where Twilio may call: `+44,+49`, or `*`",
+    )
+    calls_per_day: int = setting(
+        "CONTACTAPI_CALLS_PER_DAY",
+        lambda text: a_number(text, 0),
+        "100",
+        "calls through Twilio, all workspaces together",
+    )
+    twilio_sid: Optional[str] = setting(
+        "TWILIO_ACCOUNT_SID", an_account, None, "the account that places calls"
+    )
+    twilio_token: Optional[str] = setting(
+        "TWILIO_AUTH_TOKEN", str, None, "its auth token"
+    )
+    twilio_voice_url: Optional[str] = setting(
+        "TWILIO_VOICE_URL", a_url, None, "the TwiML that a call runs"
+    )
+    twilio_from: Optional[str] = setting(
+        "TWILIO_FROM_NUMBER",
+        a_from_number,
+        None,
+        "calls come from here unless they say",
+    )
+    twilio_base: str = setting(
+        "TWILIO_API_BASE",
+        a_url,
+        "https://api.twilio.com",
+        "another region, or a test double",
+    )
     log_format: str = setting(
         "CONTACTAPI_LOG", one_of("text", "json"), "text", "`text`, or `json` lines"
     )
@@ -222,7 +295,27 @@ class Config:
             except ValueError as err:
                 message = f"{row.metadata['var']} cannot be read: give {err}"
                 raise Mistake(message) from None
-        return cls(**values)
+        config = cls(**values)
+        config.refuse_half_of_twilio()
+        return config
+
+    @property
+    def dials(self) -> bool:
+        """Whether calls are placed here, through Twilio."""
+        return self.twilio_sid is not None
+
+    def refuse_half_of_twilio(self) -> None:
+        needed = {
+            "TWILIO_ACCOUNT_SID": self.twilio_sid,
+            "TWILIO_AUTH_TOKEN": self.twilio_token,
+            "TWILIO_VOICE_URL": self.twilio_voice_url,
+        }
+        if any(needed.values()):
+            needed["CONTACTAPI_PUBLIC_URL"] = self.public_url
+            needed["CONTACTAPI_CALL_PREFIXES"] = self.call_prefixes
+            missing = [name for name, value in needed.items() if not value]
+            if missing:
+                raise Mistake(f"to call through Twilio, set {', '.join(missing)} too")
 
     @classmethod
     def table(cls) -> list:
@@ -274,6 +367,14 @@ class InvalidEmail(ApiError):
     status, code = 400, "invalid_email"
 
 
+class InvalidPhone(ApiError):
+    status, code = 400, "invalid_phone"
+
+
+class InvalidId(ApiError):
+    status, code = 400, "invalid_id"
+
+
 class InvalidCursor(ApiError):
     status, code = 400, "invalid_cursor"
 
@@ -309,6 +410,11 @@ class PayloadTooLarge(ApiError):
     message = "the body is larger than this path takes"
 
 
+class IdempotencyMismatch(ApiError):
+    status, code = 422, "idempotency_mismatch"
+    message = "this Idempotency-Key was used with another body; take a new one"
+
+
 class UnsupportedMediaType(ApiError):
     status, code = 415, "unsupported_media_type"
     message = "send JSON with Content-Type: application/json"
@@ -317,8 +423,8 @@ class UnsupportedMediaType(ApiError):
 class RateLimited(ApiError):
     status, code = 429, "rate_limit"
 
-    def __init__(self, seconds: int):
-        message = f"too many requests; try again in {seconds} s"
+    def __init__(self, seconds: int, what: str = "requests"):
+        message = f"too many {what}; try again in {seconds} s"
         super().__init__(message, Retry_After=str(seconds))
 
 
@@ -405,6 +511,19 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+FROM_NUMBER = re.compile(r"\+[0-9]{2,15}")
+
+
+def clean_phone(value: Any, param: str, pattern: re.Pattern = E164) -> str:
+    """E.164: + and 2 to 15 digits, not starting with 0 (a from number may)."""
+    if value is None:
+        raise InvalidPhone(f"{param} is required", param)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise InvalidPhone(f"{param} must be in E.164: +442012345678", param)
+    return value
 
 
 # -- documents
@@ -671,6 +790,24 @@ def new_uid() -> str:
     return base32(uuid.uuid4().int)
 
 
+def uuid_of(uid: str) -> str:
+    return str(uuid.UUID(int=from_base32(uid)))
+
+
+def parse_uuid(text: str) -> str:
+    """The uid in a hyphenated UUID, in any case; InvalidId for anything else."""
+    if not UUID_TEXT.fullmatch(text.lower()):
+        raise InvalidId("the id must be a hyphenated UUID")
+    return base32(int(text.replace("-", ""), 16))
+
+
+def parse_cursor(text: str) -> int:
+    moment = parse_time(text)
+    if moment is None:
+        raise InvalidCursor("cursor must be the next_cursor of a page", "cursor")
+    return moment
+
+
 def parse_id(prefix: str, text: str) -> Optional[str]:
     """The uid in `con_…` or in a hyphenated UUID, in any case; None if malformed."""
     text = text.lower()
@@ -760,6 +897,23 @@ def token_hash(token: str) -> str:
 def token_hint(token: str) -> str:
     prefix, _, rest = token.rpartition("_")
     return f"{prefix}_{rest[:4]}…{rest[-4:]}"
+
+
+def idempotency_key(text: str) -> Optional[str]:
+    """The value of an Idempotency-Key, quoted (draft-ietf-httpapi-idempotency-key-
+    header) or bare; None without one."""
+    if not text:
+        return None
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = re.sub(r'\\(["\\])', r"\1", text[1:-1])
+    if not re.fullmatch(r"[ -~]{1,255}", text):
+        raise InvalidRequest("Idempotency-Key takes 1 to 255 ASCII characters")
+    return text
+
+
+def body_hash(document: dict) -> str:
+    """Equal for bodies that are equal as parsed JSON."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 # -- domains and origins
@@ -896,6 +1050,48 @@ class Company(Record):
         indexes = Contact._meta.indexes
 
 
+class Call(Model):
+    """A call to a contact, which it does not outlive. `dial` is what the dialler is to
+    do with it from `due_at` on: wait, dial (begun), hangup, or nothing."""
+
+    uid = peewee.TextField(unique=True)
+    workspace = of_workspace(index=False)
+    contact = peewee.ForeignKeyField(Contact, on_delete="CASCADE")
+    phone_number = peewee.TextField()
+    from_number = peewee.TextField(null=True)
+    status = peewee.TextField()
+    duration = peewee.IntegerField(null=True)
+    reason = peewee.TextField(null=True)
+    created_at = peewee.BigIntegerField()
+    updated_at = peewee.BigIntegerField()
+    dial = peewee.TextField(null=True, index=True)
+    dialled = peewee.BooleanField()
+    due_at = peewee.BigIntegerField(null=True)
+    sid = peewee.TextField(null=True)
+    sequence = peewee.IntegerField(default=-1)
+
+    class Meta:
+        indexes = (
+            (("workspace", "created_at"), True),
+            (("dialled", "created_at"), False),
+        )
+
+
+class Answer(Model):
+    """The 201 that an Idempotency-Key was answered with."""
+
+    workspace = of_workspace(index=False)
+    key = peewee.TextField()
+    name = peewee.TextField()
+    body = peewee.TextField()
+    call = peewee.ForeignKeyField(Call, on_delete="CASCADE")
+    text = peewee.TextField()
+    created_at = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        indexes = ((("workspace", "key", "name"), True),)
+
+
 class Key(Model):
     """An API key; of its token only the SHA-256 is kept."""
 
@@ -942,7 +1138,7 @@ class Note(Model):
     value = peewee.TextField()
 
 
-MODELS = (Workspace, Tally, Contact, Company, Key, Event, Note)
+MODELS = (Workspace, Tally, Contact, Company, Call, Answer, Key, Event, Note)
 
 
 # -- the database: all that is SQLite's own
@@ -1011,7 +1207,6 @@ class Store:
     LONGEST_GROUP = 128
     BUSY_SECONDS = 30
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
-    CONTAINS = "instr(words, ?) > 0"
 
     def __init__(self, path: str):
         self.path = path
@@ -1047,6 +1242,9 @@ class Store:
             return list(result) if isinstance(query, peewee.Select) else result
         except peewee.PeeweeException as err:
             raise outage(err) from err
+
+    def contains(self, column: str) -> str:
+        return f"instr({column}, ?) > 0"
 
     def field_equals(self, name: str, spellings: list) -> tuple:
         """SQL that a top-level field is one of these JSON texts, and its parameters."""
@@ -1556,20 +1754,20 @@ class Keys:
     def update(
         self,
         ref: str,
-        name: Optional[str] = None,
-        domains: Optional[tuple] = None,
-        existing: Optional[str] = None,
+        sent: dict,
         workspace: Optional[int] = None,
         by: Optional[Caller] = None,
     ) -> Key:
+        """Changes what is sent of `name`, `domains` and `existing`."""
+
         def change() -> Key:
             key = self._get(ref, workspace)
             values = clean_key(
                 key.type,
-                key.name if name is None else name,
+                sent.get("name", key.name),
                 json.loads(key.permissions),
-                json.loads(key.domains) if domains is None else domains,
-                key.existing if existing is None else existing,
+                sent.get("domains", json.loads(key.domains)),
+                sent.get("existing", key.existing),
             )
             self._refuse_more_than_own(by, values)
             self.store.fetch(Key.update(values).where(Key.id == key.id))
@@ -1796,6 +1994,7 @@ class Filters(NamedTuple):
     """What a list is narrowed to; each part holds together with the others."""
 
     natural_key: Optional[str] = None
+    key_part: Optional[str] = None
     words: tuple = ()
     fields: tuple = ()  # (name, text)
     times: tuple = ()  # (column, "<" or ">", microseconds)
@@ -2222,6 +2421,17 @@ class Records:
         total = self.store.row(count, params)[0]
         return Page(self._slice(where, params, total, offset, size), total)
 
+    def older(
+        self, workspace: int, filters: Filters, before: Optional[int], limit: int
+    ) -> list:
+        """Up to `limit` + 1 records strictly older than `before`, newest first: a page
+        costs the same at every depth."""
+        if before is not None:
+            before = ("created_at", "<", before)
+            filters = filters._replace(times=(*filters.times, before))
+        where, params = self._where(workspace, filters)
+        return self._walk(where, params, "DESC", limit + 1, 0)
+
     def _newest(self, workspace: int, total: int, offset: int, size: int) -> list:
         """Past the middle the index is walked from its other end."""
         return self._slice("workspace_id = ?", (workspace,), total, offset, size)
@@ -2274,8 +2484,11 @@ class Records:
         if filters.natural_key is not None:
             parts.append("natural_key = ?")
             params.append(filters.natural_key)
+        if filters.key_part is not None:
+            parts.append(self.store.contains("natural_key"))
+            params.append(filters.key_part)
         for word in filters.words:
-            parts.append(self.store.CONTAINS)
+            parts.append(self.store.contains("words"))
             params.append(word)
         for name, text in filters.fields:
             part, values = self.store.field_equals(name, json_spellings(text))
@@ -2285,6 +2498,418 @@ class Records:
             parts.append(f"{column} {operator} ?")
             params.append(moment)
         return " AND ".join(parts), tuple(params)
+
+
+# -- calls
+
+
+# How far a call has come; the last five are ends.
+PROGRESS = ("initiating", "queued", "ringing", "in-progress")
+ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
+STAGE = {name: stage for stage, name in enumerate(PROGRESS)} | dict.fromkeys(ENDS, 4)
+# What the dialler is to do with a call.
+WAIT, DIAL, HANGUP = "wait", "dial", "hangup"
+
+
+class CallRow(NamedTuple):
+    id: int
+    uid: str
+    workspace: int
+    contact: str  # the contact's uid
+    phone_number: str
+    from_number: Optional[str]
+    status: str
+    duration: Optional[int]
+    reason: Optional[str]
+    created_at: int
+    updated_at: int
+    dial: Optional[str]
+    sid: Optional[str]
+    sequence: int
+
+    def document(self) -> dict:
+        """The call as /api/calls shows it."""
+        return {
+            "id": f"call_{self.uid}",
+            "status": self.status,
+            "contact_id": f"con_{self.contact}",
+            "phone_number": self.phone_number,
+            "from_number": self.from_number,
+            "duration": self.duration,
+            "reason": self.reason,
+            "created_at": iso(self.created_at),
+            "updated_at": iso(self.updated_at),
+        }
+
+
+class CallFilters(NamedTuple):
+    status: Optional[str] = None
+    contact: Optional[str] = None  # a uid
+    since: Optional[int] = None
+    until: Optional[int] = None
+
+
+class Calls:
+    """Outbound calls (CONTRACT section 6): made here, placed by the Dialler or by the
+    operator's own, moved on by callbacks and by PATCH."""
+
+    EXPIRES = 600  # seconds after which a call that waits is not placed any more
+    STALE = 20  # seconds after which a dialling that nobody finished was interrupted
+    DAY = 86_400_000_000
+
+    SELECT = (
+        "SELECT call.id, call.uid, call.workspace_id, contact.uid, phone_number, "
+        "from_number, status, duration, reason, call.created_at, call.updated_at, "
+        "dial, sid, sequence FROM call JOIN contact ON contact.id = call.contact_id "
+    )
+
+    def __init__(self, config: Config, store: Store, events: Events, clock: Callable):
+        self.config, self.store, self.events, self.clock = config, store, events, clock
+        self.running = set()
+        self.lock = threading.Lock()
+        self.wake = threading.Event()  # set when the dialler has something to do
+
+    # making
+
+    def create(
+        self, caller: Caller, document: dict, idempotency: Optional[str]
+    ) -> tuple:
+        """(the call's document as JSON text, whether it was replayed). One and the
+        same Idempotency-Key makes one call (draft-ietf-httpapi-idempotency-key)."""
+        if idempotency is None:
+            return self._create(caller, document, None), False
+        running = (caller.workspace, caller.ref, idempotency)
+        with self.lock:
+            if running in self.running:
+                raise Conflict("the first request with this Idempotency-Key still runs")
+            self.running.add(running)
+        try:
+            kept = self._kept(caller, idempotency)
+            if kept is None:
+                return self._create(caller, document, idempotency), False
+            return self._replay(kept, document), True
+        finally:
+            with self.lock:
+                self.running.discard(running)
+
+    def _kept(self, caller: Caller, idempotency: str) -> Optional[tuple]:
+        return self.store.row(
+            "SELECT body, text FROM answer WHERE workspace_id = ? AND key = ? "
+            "AND name = ? AND created_at > ?",
+            (caller.workspace, caller.ref, idempotency, self._now() - self.DAY),
+        )
+
+    def _replay(self, kept: tuple, document: dict) -> str:
+        if kept[0] != body_hash(document):
+            raise IdempotencyMismatch()
+        return kept[1]
+
+    def _create(
+        self, caller: Caller, document: dict, idempotency: Optional[str]
+    ) -> str:
+        contact_id = document.get("contact_id")
+        if not isinstance(contact_id, str):
+            raise InvalidRequest("contact_id is required", "contact_id")
+        phone = clean_phone(document.get("phone_number"), "phone_number")
+        caller_id = document.get("from_number") or self.config.twilio_from
+        if caller_id is not None or self.config.dials:
+            caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
+        if self.config.dials and not phone.startswith(self.config.call_prefixes):
+            raise Forbidden("CONTACTAPI_CALL_PREFIXES does not allow this number")
+
+        def work() -> str:
+            # Another process may have answered the same key meanwhile.
+            kept = idempotency and self._kept(caller, idempotency)
+            if kept:
+                return self._replay(kept, document)
+            contact = self._contact(caller.workspace, contact_id)
+            if self.config.dials:
+                self._refuse_too_many()
+            row = self._insert(caller, contact, phone, caller_id)
+            text = dump(row.document())
+            if idempotency:
+                self._keep(caller, idempotency, body_hash(document), row, text)
+            return text
+
+        text = self.store.write(work)
+        self.wake.set()
+        return text
+
+    def _contact(self, workspace: int, ref: str) -> int:
+        row = self.store.row(
+            "SELECT id FROM contact WHERE uid = ? AND workspace_id = ?",
+            (parse_id("con", ref), workspace),
+        )
+        if row is None:
+            raise NotFound("there is no such contact", "contact_id")
+        return row[0]
+
+    def _refuse_too_many(self) -> None:
+        """All workspaces together, over any 24 hours: a leaked key must not cost a
+        fortune."""
+        most, since = self.config.calls_per_day, self._now() - self.DAY
+        rows = self.store.rows(
+            "SELECT created_at FROM call WHERE dialled = 1 AND created_at > ? "
+            "ORDER BY created_at DESC LIMIT ?",
+            (since, max(most, 1)),
+        )
+        if most == 0 or len(rows) >= most:
+            oldest = rows[-1][0] if rows else since + self.DAY
+            raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
+
+    def _insert(
+        self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
+    ) -> CallRow:
+        now = self._place(caller.workspace)
+        dials = self.config.dials
+        values = (new_uid(), caller.workspace, contact, phone, caller_id, PROGRESS[0])
+        self.store.run(
+            "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
+            "from_number, status, created_at, updated_at, dial, dialled, due_at, "
+            "sequence) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1)",
+            (*values, now, now, WAIT if dials else None, dials, now if dials else None),
+        )
+        row = self._find(caller.workspace, values[0])
+        self._tell("created", caller.ref, row, list(row.document()))
+        return row
+
+    def _place(self, workspace: int) -> int:
+        """Now, or just after the newest call: a call's place in line is its own."""
+        sql = "SELECT max(created_at) FROM call WHERE workspace_id = ?"
+        return max(self._now(), (self.store.row(sql, (workspace,))[0] or 0) + 1)
+
+    def _keep(
+        self, caller: Caller, name: str, body: str, row: CallRow, text: str
+    ) -> None:
+        self.store.run(
+            "INSERT OR REPLACE INTO answer (workspace_id, key, name, body, call_id, "
+            "text, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (caller.workspace, caller.ref, name, body, row.id, text, self._now()),
+        )
+
+    def forget_answers(self) -> None:
+        """Idempotency keys hold for 24 hours."""
+        before = (self._now() - self.DAY,)
+        sql = "DELETE FROM answer WHERE created_at <= ?"
+        self.store.write(lambda: self.store.run(sql, before))
+
+    # reading
+
+    def get(self, workspace: int, uid: Optional[str]) -> CallRow:
+        row = uid and self._find(workspace, uid)
+        if not row:
+            raise NotFound("there is no such call")
+        return row
+
+    def _find(self, workspace: int, uid: str) -> Optional[CallRow]:
+        where = "WHERE call.uid = ? AND call.workspace_id = ?"
+        row = self.store.row(self.SELECT + where, (uid, workspace))
+        return row and CallRow._make(row)
+
+    def page(
+        self, workspace: int, filters: CallFilters, before: Optional[int], limit: int
+    ) -> tuple:
+        """(up to `limit` + 1 calls older than `before`, newest first; how many match
+        in all)."""
+        where, params = self._where(workspace, filters)
+        join = "FROM call JOIN contact ON contact.id = call.contact_id "
+        (total,) = self.store.row(f"SELECT count(*) {join} WHERE {where}", params)
+        if before is not None:
+            where, params = f"{where} AND call.created_at < ?", (*params, before)
+        sql = f"{self.SELECT} WHERE {where} ORDER BY call.created_at DESC LIMIT ?"
+        rows = self.store.rows(sql, (*params, limit + 1))
+        return list(map(CallRow._make, rows)), total
+
+    def _where(self, workspace: int, filters: CallFilters) -> tuple:
+        tests = {
+            "call.workspace_id = ?": workspace,
+            "status = ?": filters.status,
+            "contact.uid = ?": filters.contact,
+            "call.created_at >= ?": filters.since,
+            "call.created_at <= ?": filters.until,
+        }
+        used = {sql: value for sql, value in tests.items() if value is not None}
+        return " AND ".join(used), tuple(used.values())
+
+    def of_contact(self, workspace: int, contact: str) -> list:
+        where = (
+            "WHERE contact.uid = ? AND call.workspace_id = ? ORDER BY call.created_at"
+        )
+        rows = self.store.rows(self.SELECT + where, (contact, workspace))
+        return list(map(CallRow._make, rows))
+
+    def total(self, workspace: int) -> int:
+        sql = "SELECT count(*) FROM call WHERE workspace_id = ?"
+        return self.store.row(sql, (workspace,))[0]
+
+    # moving on
+
+    def patch(self, caller: Caller, uid: Optional[str], document: dict) -> CallRow:
+        """A status that is behind or the same changes nothing; a call that has ended
+        takes no other."""
+        status, duration = clean_progress(document)
+
+        def work() -> CallRow:
+            row = self.get(caller.workspace, uid)
+            if status not in (None, row.status) and row.status in ENDS:
+                raise Conflict(f"the call has ended: {row.status}", "status")
+            changes = self._step(row, status, duration)
+            if changes.get("status") == "canceled":
+                changes |= self._call_off(row)
+            return self._change(row, caller.ref, changes)
+
+        row = self.store.write(work)
+        self.wake.set()
+        return row
+
+    def _call_off(self, row: CallRow) -> dict:
+        """Before hand-over it is not placed; after it, Twilio is asked to end it."""
+        if row.sid:
+            return {"dial": HANGUP, "due_at": self._now()}
+        return {"dial": None} if row.dial == WAIT else {}
+
+    def _step(
+        self, row: CallRow, status: Optional[str], duration: Optional[int]
+    ) -> dict:
+        changes = {}
+        if status and STAGE[status] > STAGE[row.status]:
+            changes["status"] = status
+        if duration is not None and duration != row.duration:
+            changes["duration"] = duration
+        return changes
+
+    def _change(self, row: CallRow, by: str, changes: dict) -> CallRow:
+        """Writes the changes; tells of those that can be seen."""
+        if not changes:
+            return row
+        seen = [name for name in changes if name in row.document()]
+        if seen:
+            changes["updated_at"] = self._now()
+        names = ", ".join(f"{name} = ?" for name in changes)
+        sql = f"UPDATE call SET {names} WHERE id = ?"
+        self.store.run(sql, (*changes.values(), row.id))
+        row = row._replace(**{n: v for n, v in changes.items() if n in row._fields})
+        if seen:
+            self._tell("updated", by, row, seen)
+        return row
+
+    def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
+        self.events.add(
+            row.workspace,
+            f"call.{verb}",
+            f"call_{row.uid}",
+            self._now(),
+            by,
+            dump(row.document()),
+            changed,
+            subject=f"con_{row.contact}",
+        )
+
+    def _now(self) -> int:
+        return micros(self.clock())
+
+    # for the dialler and Twilio's callbacks: whatever the workspace
+
+    def report(
+        self,
+        uid: Optional[str],
+        sid: str,
+        sequence: int,
+        status: Optional[str],
+        duration: Optional[int],
+    ) -> None:
+        """What a status callback says; late, doubled, foreign ones change nothing."""
+
+        def work() -> None:
+            row = self._by_uid(uid)
+            if row is None or row.sid not in (None, sid) or sequence <= row.sequence:
+                return
+            changes = self._step(row, status, duration)
+            self._change(row, "twilio", {**changes, "sid": sid, "sequence": sequence})
+
+        self.store.write(work)
+
+    def _by_uid(self, uid: Optional[str]) -> Optional[CallRow]:
+        row = self.store.row(f"{self.SELECT} WHERE call.uid = ?", (uid,))
+        return row and CallRow._make(row)
+
+    def due(self) -> Optional[CallRow]:
+        """The next call that the dialler is to place or to end, claimed for it; calls
+        that waited too long, or whose dialling was interrupted, fail on the way."""
+        now = self._now()
+        todo = (
+            f"{self.SELECT} WHERE dial IN ('{WAIT}', '{HANGUP}') AND due_at <= ?1 "
+            f"OR dial = '{DIAL}' AND due_at <= ?2 ORDER BY due_at LIMIT 1"
+        )
+        late = now - self.STALE * 1_000_000
+        if not self.store.row(todo, (now, late)):
+            return None
+
+        def work() -> Optional[CallRow]:
+            while found := self.store.row(todo, (now, late)):
+                row = CallRow._make(found)
+                if row.dial == DIAL:
+                    self._fail(row, "interrupted: it may have been placed")
+                elif row.dial == WAIT and row.status not in ("initiating", "queued"):
+                    self._change(row, "twilio", {"dial": None})
+                elif row.dial == WAIT and now - row.created_at > self.EXPIRES * 10**6:
+                    self._fail(row, "expired")
+                else:
+                    self._change(row, "twilio", {"dial": DIAL, "due_at": now})
+                    return row
+            return None
+
+        return self.store.write(work)
+
+    def placed(self, uid: str, sid: str) -> None:
+        """Twilio has taken the call; one that was canceled meanwhile is ended."""
+
+        def work() -> None:
+            row = self._by_uid(uid)
+            if row is None:
+                return
+            changes = {"sid": sid, "dial": None}
+            if row.status == "canceled":
+                changes |= {"dial": HANGUP, "due_at": self._now()}
+            self._change(row, "twilio", {**changes, **self._step(row, "queued", None)})
+
+        self.store.write(work)
+
+    def try_again(self, uid: str, seconds: float, dial: str) -> None:
+        def work() -> None:
+            row = self._by_uid(uid)
+            if row is not None:
+                off = dial == WAIT and row.status in ENDS
+                due = self._now() + int(seconds * 1_000_000)
+                changes = {"dial": None if off else dial, "due_at": due}
+                self._change(row, "twilio", changes)
+
+        self.store.write(work)
+
+    def give_up(self, uid: str, reason: str) -> None:
+        def work() -> None:
+            row = self._by_uid(uid)
+            if row is not None:
+                self._fail(row, reason)
+
+        self.store.write(work)
+
+    def _fail(self, row: CallRow, reason: str) -> None:
+        ended = row.status in ENDS
+        changes = {} if ended else {"status": "failed", "reason": reason}
+        self._change(row, "twilio", {"dial": None, **changes})
+
+
+def clean_progress(document: dict) -> tuple:
+    """(status, duration) of a PATCH, each None where it is not sent."""
+    status, duration = document.get("status"), document.get("duration")
+    if "status" in document and (not isinstance(status, str) or status not in STAGE):
+        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
+    whole = isinstance(duration, int) and not isinstance(duration, bool)
+    if "duration" in document and not (whole and 0 <= duration <= 10**9):
+        raise InvalidRequest("duration is a whole number of seconds", "duration")
+    return status, duration
 
 
 ###############################################################################
@@ -2392,6 +3017,182 @@ class SlidingWindow:
 
 
 ###############################################################################
+# Outside #####################################################################
+###############################################################################
+
+# -- Twilio
+
+
+class NotTaken(Exception):
+    """Twilio certainly did not take the request: it may be sent again."""
+
+    def __init__(self, seconds: Optional[str] = None):
+        super().__init__()
+        self.seconds = float(seconds) if seconds and seconds.isdigit() else None
+
+
+class Refused(Exception):
+    """Twilio answered no, or nobody knows whether it took the request."""
+
+
+class Twilio:
+    """The two requests of Twilio's REST API that we make (2010-04-01, Calls)."""
+
+    TIMEOUT = 8  # seconds, below Calls.STALE
+
+    def __init__(self, config: Config):
+        self.config = config
+        account = f"/2010-04-01/Accounts/{config.twilio_sid}"
+        self.base = urlsplit(config.twilio_base)
+        self.calls = f"{self.base.path}{account}/Calls"
+        pair = f"{config.twilio_sid}:{config.twilio_token}".encode()
+        self.basic = "Basic " + base64.b64encode(pair).decode()
+
+    def place(self, row: CallRow) -> str:
+        """The SID of a new call."""
+        callback = f"{self.config.public_url}/api/calls/call_{row.uid}/twilio"
+        events = ("initiated", "ringing", "answered", "completed")
+        answer = self.post(
+            f"{self.calls}.json",
+            [
+                ("To", row.phone_number),
+                ("From", row.from_number),
+                ("Url", self.config.twilio_voice_url),
+                ("StatusCallback", callback),
+                ("StatusCallbackMethod", "POST"),
+                *(("StatusCallbackEvent", event) for event in events),
+            ],
+        )
+        sid = answer.get("sid")
+        if not isinstance(sid, str):
+            raise Refused("Twilio's answer names no call: it may have been placed")
+        return sid
+
+    def end(self, row: CallRow) -> None:
+        self.post(f"{self.calls}/{row.sid}.json", [("Status", "completed")])
+
+    def post(self, path: str, form: list) -> dict:
+        """The answer's JSON object; NotTaken or Refused."""
+        connection = self.connect()
+        try:
+            head = {
+                "Authorization": self.basic,
+                "Content-Type": "application/x-www-form-urlencoded",
+            }
+            connection.request("POST", path, urlencode(form), head)
+            answer = connection.getresponse()
+            body = answer.read(65536)
+        except (OSError, http.client.HTTPException):
+            raise Refused("no answer from Twilio: it may have been placed") from None
+        finally:
+            connection.close()
+        return self.read(answer, body)
+
+    def connect(self) -> http.client.HTTPConnection:
+        secure = self.base.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(self.base.hostname, self.base.port, timeout=self.TIMEOUT)
+        try:
+            connection.connect()
+        except OSError:
+            raise NotTaken() from None
+        return connection
+
+    def read(self, answer: http.client.HTTPResponse, body: bytes) -> dict:
+        status = answer.status
+        # 503 is said before any work; so is a 5xx by something that has no words.
+        if status in (429, 503) or (status >= 500 and not body):
+            raise NotTaken(answer.getheader("Retry-After"))
+        try:
+            said = parse_object(body)
+        except InvalidRequest:
+            said = {}
+        if not 200 <= status < 300:
+            code = said.get("code", "")
+            raise Refused(f"Twilio refused: {status} {code}".strip())
+        return said
+
+
+class Dialler(threading.Thread):
+    """Places what waits in the database, one call at a time, each at most once."""
+
+    RETRIES = (1, 5, 15, 30, 60)  # seconds between tries; the last one repeats
+
+    def __init__(self, calls: Calls, twilio: Twilio):
+        super().__init__(name="dialler", daemon=True)
+        self.calls, self.twilio = calls, twilio
+        self.tries = {}
+        self.stopped = False
+
+    def run(self) -> None:
+        while not self.stopped:
+            self.calls.wake.wait(1)
+            self.calls.wake.clear()
+            try:
+                while not self.stopped and self.step():
+                    pass
+            except Unavailable:
+                time.sleep(1)  # the log has it; what waits keeps
+            except Exception as err:
+                log_failure("dialler", err)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.calls.wake.set()
+        self.join(timeout=1)
+
+    def step(self) -> bool:
+        """Whether there was something to do."""
+        row = self.calls.due()
+        if row is None:
+            return False
+        try:
+            if row.dial == HANGUP:
+                self.twilio.end(row)
+                self.calls.try_again(row.uid, 0, None)
+            else:
+                self.calls.placed(row.uid, self.twilio.place(row))
+            self.tries.pop(row.uid, None)
+        except NotTaken as err:
+            tried = self.tries.pop(row.uid, 0)
+            self.tries[row.uid] = tried + 1
+            pause = err.seconds or self.RETRIES[min(tried, len(self.RETRIES) - 1)]
+            self.calls.try_again(row.uid, pause, row.dial)
+        except Refused as err:
+            log.warning("call_%s: %s", row.uid, err)
+            self.calls.give_up(row.uid, str(err))
+        return True
+
+
+def twilio_signature(token: str, url: str, form: list) -> str:
+    """X-Twilio-Signature: HMAC-SHA1 over the URL and the sorted parameters."""
+    pairs = sorted(set(form))
+    text = url + "".join(name + value for name, value in pairs)
+    digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def is_twilios(token: str, url: str, form: list, signature: str) -> bool:
+    """Twilio signs the URL with the port or without it."""
+    good = [twilio_signature(token, spelled, form) for spelled in with_port(url)]
+    # Each is compared, whichever fits: the time taken tells nothing.
+    fits = [hmac.compare_digest(one.encode(), signature.encode()) for one in good]
+    return any(fits)
+
+
+def with_port(url: str) -> list:
+    parts = urlsplit(url)
+    port = parts.port or int(DEFAULT_PORT[parts.scheme])
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    rest = url[url.index("://") + 3 + len(parts.netloc) :]
+    return [
+        f"{parts.scheme}://{host}{rest}",
+        f"{parts.scheme}://{host}:{port}{rest}",
+        url,
+    ]
+
+
+###############################################################################
 # Wire formats ################################################################
 ###############################################################################
 
@@ -2447,11 +3248,152 @@ class NativeWire:
         return dump({"id": f"{kind.prefix}_{uid}", "deleted": True})
 
 
+class ReadShape(NamedTuple):
+    """What the read API shows of a kind, and what its lists can be narrowed by."""
+
+    fields: tuple
+    filters: tuple
+    part: bool  # whether the natural key is searched by a part of it
+    fallbacks: dict = {}
+
+
+def full_name(document: dict) -> Any:
+    """`name`, or `first_name` and `last_name`."""
+    if document.get("name") is not None:
+        return document["name"]
+    names = [document.get("first_name"), document.get("last_name")]
+    return " ".join(name for name in names if name and isinstance(name, str)) or None
+
+
+READ_SHAPES = {
+    CONTACTS: ReadShape(
+        (
+            *("full_name", "job_title", "company_name", "email", "phone", "country"),
+            *("country_code", "linkedin_url", "follow_up_status", "source_event"),
+            *("created_at", "updated_at"),
+        ),
+        ("company_name", "country_code", "follow_up_status", "source_event"),
+        False,
+        {"full_name": full_name},
+    ),
+    COMPANIES: ReadShape(
+        (
+            *("name", "industry", "website", "phone", "formatted_address"),
+            *("country_code", "google_rating", "enrichment_status", "created_at"),
+        ),
+        ("country_code", "enrichment_status"),
+        True,
+    ),
+}
+
+
+class ReadWire(NativeWire):
+    """/api/v1 (document 000): exactly its fields, null where there is none; UUIDs,
+    cursors. Its errors are those of /v1."""
+
+    @staticmethod
+    def record(kind: Kind, row: Row) -> dict:
+        shape, stored = READ_SHAPES[kind], json.loads(row.fields)
+        times = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
+        document = {**stored, kind.key: row.label, **times}
+        record = {"id": uuid_of(row.uid)}
+        for name in shape.fields:
+            value = document.get(name)
+            if value is None and name in shape.fallbacks:
+                value = shape.fallbacks[name](document)
+            record[name] = value
+        return record
+
+    @classmethod
+    def one(cls, kind: Kind, row: Row) -> str:
+        return dump(cls.record(kind, row))
+
+    @classmethod
+    def list(cls, kind: Kind, rows: list, limit: int) -> str:
+        """`rows` holds one more than `limit` if there are more to come."""
+        shown, more = rows[:limit], len(rows) > limit
+        return dump(
+            {
+                "data": [cls.record(kind, row) for row in shown],
+                "next_cursor": iso6(shown[-1].created_at) if more else None,
+                "has_more": more,
+            }
+        )
+
+
+class EnvelopeWire:
+    """/api/api-keys and /api/calls (document 001): everything in an envelope."""
+
+    @staticmethod
+    def data(text: str) -> str:
+        return f'{{"success":true,"data":{text},"error":null}}'
+
+    @staticmethod
+    def error(err: ApiError) -> str:
+        return dump({"success": False, "data": None, "error": err.body()})
+
+    @classmethod
+    def key(cls, key: Key, token: Optional[str] = None) -> str:
+        shown = key_document(key)
+        if token is not None:
+            shown["key"] = token
+        return cls.data(dump(shown))
+
+    @classmethod
+    def keys(cls, keys: list, env: bool) -> str:
+        shown = [key_document(key) for key in keys] + [ENV_KEY] * env
+        return cls.data(dump({"keys": shown}))
+
+    @classmethod
+    def call(cls, document: dict) -> str:
+        return cls.data(dump(document))
+
+    @classmethod
+    def calls(cls, rows: list, total: int, limit: int) -> str:
+        shown = rows[:limit]
+        cursor = iso6(shown[-1].created_at) if len(rows) > limit else None
+        data = [row.document() for row in shown]
+        return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
+
+
+def key_document(key: Key) -> dict:
+    used = key.last_used_at
+    return {
+        "id": f"key_{key.uid}",
+        "name": key.name,
+        "type": key.type,
+        "permissions": json.loads(key.permissions),
+        "domains": json.loads(key.domains),
+        "existing": key.existing,
+        "hint": key.hint,
+        "created_at": iso(key.created_at),
+        "last_used_at": None if used is None else iso(used),
+    }
+
+
+ENV_KEY = {
+    "id": "env",
+    "name": "CONTACTAPI_SECRET_KEY",
+    "type": "secret",
+    "permissions": [],
+    "domains": [],
+    "existing": "update",
+    "hint": "ck_secret_…",
+    "created_at": None,
+    "last_used_at": None,
+}
+
+
 def stamps(at: int) -> dict:
     return {"created_at": iso(at), "updated_at": iso(at)}
 
 
-WIRES = (("/", NativeWire),)  # the longest prefix that fits comes first
+# The longest prefix that fits comes first.
+WIRES = (
+    ("/api/api-keys/", EnvelopeWire),
+    ("/api/calls/", EnvelopeWire),
+    ("/", NativeWire),
+)
 
 
 def wire_of(path: str) -> type:
@@ -2556,7 +3498,7 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
             named.append((field_name[1], value))
     if len(named) > 10:
         raise InvalidRequest("a list takes at most 10 filters", "filter")
-    return Filters(natural_key, words, tuple(named), tuple(times))
+    return Filters(natural_key, None, words, tuple(named), tuple(times))
 
 
 def client_address(environ: dict, config: Config) -> str:
@@ -2632,6 +3574,14 @@ class Gate:
         if standing and not standing.allowed:
             raise RateLimited(standing.seconds)
         raise Unauthorized()
+
+    def refuse_unsigned(self, environ: dict) -> None:
+        """A callback that Twilio did not sign counts as a request without a key."""
+        environ["contactapi.counted"] = True
+        standing = self.count_stranger(environ)
+        if standing and not standing.allowed:
+            raise RateLimited(standing.seconds)
+        raise Forbidden("X-Twilio-Signature does not fit this request")
 
     def count_stranger(self, environ: dict) -> Optional[Standing]:
         return self.limited and self.by_address.take(self.address(environ))
@@ -2890,13 +3840,6 @@ def loggable_path(path: str) -> str:
     return "/" + "/".join(shown)
 
 
-def log_failure(request_id: str, err: Optional[BaseException]) -> None:
-    """Where it failed and as what; not the message, which may quote what was sent."""
-    frames = traceback.format_tb(err.__traceback__) if err else []
-    kind = type(err).__name__
-    log.error("%s: %s\n%s", request_id, kind, "".join(frames).rstrip())
-
-
 class TextFormatter(logging.Formatter):
     converter = time.gmtime
 
@@ -3094,10 +4037,205 @@ def add_events(app: Api, services: "Services") -> None:
             {
                 "contacts": services.contacts.total(workspace),
                 "companies": services.companies.total(workspace),
+                "calls": services.calls.total(workspace),
                 "daily": [{"date": date, "contacts": n} for date, n in days],
                 "last_event": event_id(services.events.newest(workspace)),
             }
         )
+
+
+def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
+    """All that is held on a person, for an access request."""
+
+    @app.get("/v1/contacts/<ref>/export", needs=("contacts:read", "calls:read"))
+    def export_subject(caller: Caller, ref: str) -> str:
+        row = contacts.get(caller.workspace, parse_id("con", ref))
+        held = [call.document() for call in calls.of_contact(caller.workspace, row.uid)]
+        events = contacts.history(caller.workspace, row.uid, None, 2**31)
+        history = ",".join(map(NativeWire.event, events))
+        contact = NativeWire.one(CONTACTS, row)
+        return f'{{"contact":{contact},"calls":{dump(held)},"history":[{history}]}}'
+
+
+def add_read(app: Api, records: Records) -> None:
+    """/api/v1: lists by cursor, single records by UUID."""
+    kind, shape = records.kind, READ_SHAPES[records.kind]
+    base, read = f"/api/v1/{kind.plural}", (f"{kind.plural}:read",)
+
+    @app.get(base, needs=read)
+    def list_by_cursor(caller: Caller) -> str:
+        query = dict(read_query())
+        limit = whole_number(query, "limit", 50, 100)
+        cursor = query.get("cursor")
+        before = None if cursor is None else parse_cursor(cursor)
+        filters = read_shape_filters(kind, shape, query)
+        rows = records.older(caller.workspace, filters, before, limit)
+        return ReadWire.list(kind, rows, limit)
+
+    @app.get(f"{base}/<ref>", needs=read)
+    def get_by_uuid(caller: Caller, ref: str) -> str:
+        return ReadWire.one(kind, records.get(caller.workspace, parse_uuid(ref)))
+
+
+def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
+    named = tuple((name, query[name]) for name in shape.filters if name in query)
+    text, natural_key, part, times = query.get(kind.key), None, None, ()
+    if text is not None and shape.part:
+        part = fold(text)
+    elif text is not None:
+        natural_key = kind.clean(text)[1]
+    if "updated_since" in query:
+        since = parse_time(query["updated_since"])
+        if since is None:
+            message = "updated_since must be an ISO 8601 time"
+            raise InvalidRequest(message, "updated_since")
+        times = (("updated_at", ">=", since),)
+    return Filters(natural_key, part, (), named, times)
+
+
+def add_keys_api(app: Api, keys: Keys) -> None:
+    """/api/api-keys."""
+    base, one = "/api/api-keys", "/api/api-keys/<ref>"
+
+    @app.get(base, needs=("keys:read",))
+    def list_keys(caller: Caller) -> str:
+        env = keys.env is not None and keys.env[1].workspace == caller.workspace
+        return EnvelopeWire.keys(keys.list(caller.workspace), env)
+
+    @app.post(base, needs=("keys:write",))
+    def create_key(caller: Caller) -> str:
+        document = read_json()
+        key, token = keys.create(
+            caller.workspace,
+            document.get("type", "restricted"),
+            document.get("name", ""),
+            document.get("permissions", []),
+            document.get("domains", []),
+            document.get("existing", "update"),
+            by=caller,
+        )
+        response.status = 201
+        return EnvelopeWire.key(key, token)
+
+    @app.route(one, "PATCH", needs=("keys:write",))
+    def update_key(caller: Caller, ref: str) -> str:
+        document = read_json()
+        sent = {
+            n: document[n] for n in ("name", "domains", "existing") if n in document
+        }
+        return EnvelopeWire.key(keys.update(ref, sent, caller.workspace, caller))
+
+    @app.delete(one, needs=("keys:write",))
+    def revoke_key(caller: Caller, ref: str) -> str:
+        key = keys.revoke(ref, caller.workspace, caller)
+        return EnvelopeWire.data(dump({"id": f"key_{key.uid}", "revoked": True}))
+
+
+def add_calls(app: Api, calls: Calls) -> None:
+    """/api/calls."""
+    one = "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
+
+    @app.post("/api/calls/create", needs=("calls:write",))
+    def create_call(caller: Caller) -> str:
+        name = idempotency_key(header(request.environ, "IDEMPOTENCY_KEY"))
+        text, replayed = calls.create(caller, read_json(), name)
+        response.status = 201
+        if replayed:
+            response.set_header("Idempotency-Replayed", "true")
+        return EnvelopeWire.data(text)
+
+    @app.get("/api/calls/list", needs=("calls:read",))
+    def list_calls(caller: Caller) -> str:
+        query = dict(read_query())
+        limit = whole_number(query, "limit", 50, 5000)
+        cursor = query.get("cursor")
+        before = None if cursor is None else parse_cursor(cursor)
+        filters = read_call_filters(query)
+        rows, total = calls.page(caller.workspace, filters, before, limit)
+        return EnvelopeWire.calls(rows, total, limit)
+
+    @app.get(one, needs=("calls:read",))
+    def get_call(caller: Caller, ref: str) -> str:
+        row = calls.get(caller.workspace, parse_id("call", ref))
+        return EnvelopeWire.call(row.document())
+
+    @app.route(one, "PATCH", needs=("calls:write",))
+    def patch_call(caller: Caller, ref: str) -> str:
+        document = read_json()
+        row = calls.patch(caller, parse_id("call", ref), document)
+        if caller.may("calls:read"):
+            return EnvelopeWire.call(row.document())
+        sent = {n: document[n] for n in ("status", "duration") if n in document}
+        times = stamps(micros(calls.clock()))
+        return EnvelopeWire.call({"id": f"call_{row.uid}", **sent, **times})
+
+
+def read_call_filters(query: dict) -> CallFilters:
+    status, contact = query.get("status"), query.get("contact_id")
+    if status is not None and status not in STAGE:
+        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
+    if contact is not None:
+        contact = parse_id("con", contact)
+        if contact is None:
+            raise InvalidId("contact_id must be the id of a contact", "contact_id")
+    since, until = read_date(query, "date_from"), read_date(query, "date_to")
+    if until is not None and len(query["date_to"]) == len("2026-07-04"):
+        until += 86_400_000_000 - 1  # a bare date is meant to its end
+    return CallFilters(status, contact, since, until)
+
+
+def read_date(query: dict, name: str) -> Optional[int]:
+    if name not in query:
+        return None
+    moment = parse_time(query[name])
+    if moment is None:
+        raise InvalidRequest(f"{name} must be an ISO 8601 date or time", name)
+    return moment
+
+
+def add_twilio(app: Api, calls: Calls, config: Config) -> None:
+    """Twilio's status callbacks: its signature takes the place of a key."""
+
+    @app.post("/api/calls/<ref>/twilio")
+    def take_callback(ref: str) -> str:
+        environ = request.environ
+        form = read_form()
+        query = environ.get("QUERY_STRING")
+        url = (
+            config.public_url
+            + environ["bottle.raw_path"]
+            + (f"?{query}" if query else "")
+        )
+        signature = header(environ, "X_TWILIO_SIGNATURE")
+        if not is_twilios(config.twilio_token, url, form, signature):
+            app.gate.refuse_unsigned(environ)
+        environ["contactapi.counted"] = True
+        said = dict(form)
+        status = {"initiated": "queued"}.get(
+            said.get("CallStatus"), said.get("CallStatus")
+        )
+        duration = said.get("CallDuration", "")
+        calls.report(
+            parse_id("call", ref),
+            said.get("CallSid", ""),
+            int(said["SequenceNumber"])
+            if said.get("SequenceNumber", "").isdigit()
+            else 0,
+            status if status in STAGE else None,
+            int(duration) if re.fullmatch("[0-9]{1,9}", duration) else None,
+        )
+        return EnvelopeWire.data("null")
+
+
+def read_form() -> list:
+    """(name, value) pairs of a form, as Twilio sends it."""
+    if media_type(request.environ) != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("send application/x-www-form-urlencoded")
+    try:
+        text = read_body().decode("utf-8")
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
+    except ValueError:
+        raise InvalidRequest("the form cannot be read") from None
 
 
 def read_place() -> tuple:
@@ -3342,6 +4480,7 @@ class Services(NamedTuple):
     events: Events
     contacts: Records
     companies: Records
+    calls: Calls
 
     def close(self) -> None:
         self.keys.save_last_used()
@@ -3357,6 +4496,7 @@ def open_services(config: Config, clock: Callable = time.time) -> Services:
         Keys(store, clock, config.secret_key),
         events,
         *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
+        Calls(config, store, events, clock),
     )
 
 
@@ -3377,7 +4517,13 @@ def make_app(
         add_native(app, records)
         add_history(app, records)
         add_files(app, records, imports, exports)
+        add_read(app, records)
+    add_subject_export(app, services.contacts, services.calls)
     add_events(app, services)
+    add_keys_api(app, services.keys)
+    add_calls(app, services.calls)
+    if config.dials:
+        add_twilio(app, services.calls, config)
     return app
 
 
@@ -3420,6 +4566,7 @@ class Housekeeper(threading.Thread):
         """Deletes what has been kept long enough."""
         now, day = micros(self.clock()), 86_400_000_000
         self.services.events.expire(now - self.config.history_days * day)
+        self.services.calls.forget_answers()
         if self.config.retention_days:
             before = now - self.config.retention_days * day
             gone = self.services.contacts.delete_untouched(before)
@@ -3459,9 +4606,14 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     log.info("contactapi %s listens on %s", VERSION, where)
     offer_keys(config, services, url_of(sock))
     housekeeper = Housekeeper(config, services)
-    housekeeper.start()
+    threads = [housekeeper]
+    if config.dials:
+        threads.append(Dialler(services.calls, Twilio(config)))
+    for thread in threads:
+        thread.start()
     server.run()
-    housekeeper.stop()
+    for thread in threads:
+        thread.stop()
     services.close()
     log.info("stopped")
 
@@ -3509,8 +4661,9 @@ def keys_create(services: Services, args: argparse.Namespace) -> None:
 
 
 def keys_update(services: Services, args: argparse.Namespace) -> None:
-    domains = tuple(args.domain) or None
-    key = services.keys.update(args.key_id, args.name, domains, args.existing)
+    sent = {"name": args.name, "domains": args.domain, "existing": args.existing}
+    sent = {name: value for name, value in sent.items() if value}
+    key = services.keys.update(args.key_id, sent)
     print(f"key_{key.uid}")
 
 
@@ -3520,9 +4673,12 @@ def keys_revoke(services: Services, args: argparse.Namespace) -> None:
 
 
 def keys_list(services: Services, args: argparse.Namespace) -> None:
-    rows = [key_row(key) for key in services.keys.list()]
+    rows = [
+        {**key_document(key), "workspace": key.workspace.name}
+        for key in services.keys.list()
+    ]
     if services.keys.env:
-        rows.append(ENV_KEY)
+        rows.append({**ENV_KEY, "workspace": "default"})
     if args.json:
         print(dump(rows))
         return
@@ -3531,36 +4687,6 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         shown = [row["id"], row["workspace"], row["type"], row["hint"], may]
         used = row["last_used_at"] or "never used"
         print("  ".join([*shown, used, row["name"]]).rstrip())
-
-
-def key_row(key: Key) -> dict:
-    used = key.last_used_at
-    return {
-        "id": f"key_{key.uid}",
-        "name": key.name,
-        "type": key.type,
-        "workspace": key.workspace.name,
-        "permissions": json.loads(key.permissions),
-        "domains": json.loads(key.domains),
-        "existing": key.existing,
-        "hint": key.hint,
-        "created_at": iso(key.created_at),
-        "last_used_at": None if used is None else iso(used),
-    }
-
-
-ENV_KEY = {
-    "id": "env",
-    "name": "CONTACTAPI_SECRET_KEY",
-    "type": "secret",
-    "workspace": "default",
-    "permissions": [],
-    "domains": [],
-    "existing": "update",
-    "hint": "ck_secret_…",
-    "created_at": None,
-    "last_used_at": None,
-}
 
 
 class Progress:
