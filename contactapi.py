@@ -29,7 +29,6 @@ import base64
 import contextlib
 import csv
 import difflib
-import errno
 import functools
 import hashlib
 import hmac
@@ -58,7 +57,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -71,6 +70,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
+from waitress.utilities import RequestEntityTooLarge
 
 VERSION = "1.0.0"
 JSON = "application/json; charset=utf-8"
@@ -142,9 +142,17 @@ def some_proxies(text: str) -> tuple:
 
 
 def a_url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s#]*)?", text):
-        raise ValueError("an http or https URL")
-    return text.rstrip("/")
+    try:
+        good = re.fullmatch(r"https?://[^\s/?#@]+([/?][^\s#]*)?", text)
+        if not good or urlsplit(text).port == 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError("an http or https URL") from None
+    return text
+
+
+def a_base_url(text: str) -> str:
+    return a_url(text).rstrip("/")
 
 
 def an_account(text: str) -> str:
@@ -242,7 +250,10 @@ class Config:
         "a backup is put there every night, seven are kept",
     )
     public_url: Optional[str] = setting(
-        "CONTACTAPI_PUBLIC_URL", a_url, None, "this server's own URL as others see it"
+        "CONTACTAPI_PUBLIC_URL",
+        a_base_url,
+        None,
+        "this server's own URL as others see it",
     )
     call_prefixes: tuple = setting(
         "CONTACTAPI_CALL_PREFIXES",
@@ -273,7 +284,7 @@ class Config:
     )
     twilio_base: str = setting(
         "TWILIO_API_BASE",
-        a_url,
+        a_base_url,
         "https://api.twilio.com",
         "another region, or a test double",
     )
@@ -540,8 +551,9 @@ def refuse_constant(name: str) -> None:
 
 def exact_float(text: str) -> float:
     number = float(text)
-    if math.isinf(number):
-        raise InvalidRequest("a number is too large for an IEEE 754 double")
+    vanished = number == 0 and re.search("[1-9]", text.lower().partition("e")[0])
+    if math.isinf(number) or vanished:
+        raise InvalidRequest("a number does not fit an IEEE 754 double")
     return number
 
 
@@ -554,8 +566,16 @@ quote = json.encoder.encode_basestring
 
 
 def parse_object(raw: bytes) -> dict:
-    """A JSON object, exactly: integers to 4,300 digits, doubles, no lone surrogate,
-    64 levels at most. Anything else is InvalidRequest."""
+    """A JSON object, exactly; InvalidRequest for anything else."""
+    value = parse_json(raw, MAX_DEPTH)
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return value
+
+
+def parse_json(raw: bytes, levels: int) -> Any:
+    """JSON, exactly: integers to 4,300 digits, doubles, no lone surrogate, not nested
+    deeper than `levels`. InvalidRequest for anything else."""
     try:
         value = DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
@@ -566,10 +586,8 @@ def parse_object(raw: bytes) -> dict:
         # A message of json's own names a place; int()'s names its digit limit.
         where = getattr(err, "msg", "an integer has more than 4300 digits")
         raise InvalidRequest(f"the body is not JSON: {where}") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body must be a JSON object")
     # Fewer brackets than levels allowed need no look.
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper(value, MAX_DEPTH):
+    if raw.count(b"{") + raw.count(b"[") > levels and deeper(value, levels):
         raise InvalidRequest(f"JSON may be nested {MAX_DEPTH} levels deep")
     if b"\\u" in raw:
         refuse_surrogates(value)
@@ -583,7 +601,7 @@ def deeper(value: Any, levels: int) -> bool:
     return levels == 0 or any(deeper(item, levels - 1) for item in inner)
 
 
-def refuse_surrogates(value: dict) -> None:
+def refuse_surrogates(value: Any) -> None:
     try:
         dump(value).encode("utf-8")
     except UnicodeEncodeError:
@@ -654,6 +672,7 @@ class Line(NamedTuple):
     """A line of an import: its number, and a document or what is wrong with it."""
 
     number: int
+    size: int  # in characters
     document: Optional[dict]
     error: str = ""
 
@@ -676,7 +695,7 @@ def csv_value(cell: str) -> Any:
     """A cell's value: text, or JSON where it begins with { or [ and parses."""
     if cell[0] in "{[":
         try:
-            return parse_object(b'{"":%s}' % cell.encode())[""]
+            return parse_json(cell.encode(), MAX_DEPTH - 1)
         except InvalidRequest:
             return cell
     return unquote(cell)
@@ -713,35 +732,50 @@ def read_jsonl(lines: Iterator[bytes], key: str) -> Iterator[Line]:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
             try:
-                yield Line(number, parse_object(line))
+                yield Line(number, len(line), parse_object(line))
             except InvalidRequest as err:
-                yield Line(number, None, err.message.replace("body", "line"))
+                yield Line(number, 0, None, err.message.replace("body", "line"))
+
+
+LONGEST_CELL = LONGEST_HEAD = 2**26  # characters; a cell may hold several lines
 
 
 def read_csv(lines: Iterator[bytes], key: str) -> Iterator[Line]:
     """One document a row, as spreadsheets save them: with a BOM or not, with `,` or
     `;`, and our own columns named in any case. InvalidRequest without the key."""
+    csv.field_size_limit(LONGEST_CELL)
     texts = (line.decode("utf-8", "surrogateescape") for line in lines)
-    first = next(texts, "").removeprefix("\ufeff")
-    delimiter = csv_delimiter(first, key)
-    reader = csv.reader(itertools.chain([first], texts), delimiter=delimiter)
-    names = csv_names(next(reader, []), key)
+    head = next(texts, "").removeprefix("\ufeff")
+    while (
+        head.count('"') % 2 and len(head) < LONGEST_HEAD and (more := next(texts, ""))
+    ):
+        head += more  # a name may hold a line end
+    delimiter, names = csv_head(head, key)
+    reader = csv.reader(texts, delimiter=delimiter)
+    above = head.count("\n")
     while True:
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as err:
-            yield Line(reader.line_num, None, f"the line is not CSV: {err}")
+            number = above + reader.line_num
+            yield Line(number, 0, None, f"the line is not CSV: {err}")
             continue
         if row:
-            yield csv_line(reader.line_num, names, row)
+            yield csv_line(above + reader.line_num, names, row)
 
 
-def csv_delimiter(first: str, key: str) -> str:
+def csv_head(head: str, key: str) -> tuple:
+    """(the delimiter, the names of the columns)."""
+    if not is_utf8(head):
+        raise InvalidRequest("the names of the columns are not UTF-8")
     for delimiter in ",;\t":
-        if key in csv_names(next(csv.reader([first], delimiter=delimiter), []), key):
-            return delimiter
+        with contextlib.suppress(csv.Error):
+            rows = list(csv.reader(io.StringIO(head), delimiter=delimiter))
+            names = csv_names(rows[0] if rows else [], key)
+            if len(rows) == 1 and key in names:
+                return delimiter, names
     raise InvalidRequest(f"the first line must name the columns, {key} among them")
 
 
@@ -756,14 +790,35 @@ def csv_names(cells: list, key: str) -> list:
 
 
 def csv_line(number: int, names: list, row: list) -> Line:
+    text = "".join(row)
     if len(row) > len(names):
-        return Line(number, None, "the line has more cells than there are columns")
-    try:
-        "".join(row).encode()
-    except UnicodeEncodeError:
-        return Line(number, None, "the line is not UTF-8, or too long")
+        return Line(number, 0, None, "the line has more cells than there are columns")
+    if not is_utf8(text):
+        return Line(number, 0, None, "the line is not UTF-8, or too long")
     cells = zip(names, row)  # a short row lacks its last fields
-    return Line(number, {name: csv_value(cell) for name, cell in cells if cell})
+    document = {name: csv_value(cell) for name, cell in cells if cell}
+    return Line(number, len(text), document)
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def batches(lines: Iterator[Line], most: int, characters: int) -> Iterator[list]:
+    """Lines in lists of `most`, or of fewer that fill `characters`."""
+    batch, size = [], 0
+    for line in lines:
+        batch.append(line)
+        size += line.size
+        if len(batch) >= most or size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 # -- ids and times
@@ -811,10 +866,11 @@ def parse_cursor(text: str) -> int:
 
 def parse_id(prefix: str, text: str) -> Optional[str]:
     """The uid in `con_…` or in a hyphenated UUID, in any case; None if malformed."""
-    text = text.lower()
-    if UUID_TEXT.fullmatch(text):
+    if not text.isascii():  # some letters' lower case is another's
+        return None
+    if UUID_TEXT.fullmatch(text.lower()):
         return base32(int(text.replace("-", ""), 16))
-    start, _, uid = text.partition("_")
+    start, _, uid = text.lower().partition("_")
     return uid if start == prefix and from_base32(uid) is not None else None
 
 
@@ -830,10 +886,11 @@ def parse_event_id(text: str) -> int:
     return min(position, 2**63 - 1)
 
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 ISO_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?"
-    r"([Zz]|[ +-]\d\d:?\d\d)?)?",
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?"
+    r"(?:[Zz]|([ +-])(\d\d):?(\d\d))?)?",
     re.ASCII,
 )
 
@@ -841,6 +898,10 @@ ISO_TIME = re.compile(
 def iso(micros: int) -> str:
     """2026-07-04T10:00:00Z"""
     return iso_second(micros // 1_000_000)
+
+
+def iso_or_none(micros: Optional[int]) -> Optional[str]:
+    return None if micros is None else iso(micros)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -859,18 +920,19 @@ def parse_time(text: str) -> Optional[int]:
     match = ISO_TIME.fullmatch(text)
     if not match:
         return None
-    date, clock, seconds, fraction, offset = match.groups()
-    if not offset or offset in "Zz":
-        offset = "+0000"
-    # A plus sign that was not escaped arrives in a query as a space.
-    offset = offset.replace(" ", "+").replace(":", "")
-    stamp = f"{date}T{clock or '00:00'}{seconds or ':00'}{offset}"
+    *numbers, fraction, sign, hours, minutes = match.groups()
     try:
-        moment = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S%z")
-        micros = (moment - EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
+        moment = datetime(*[int(number or 0) for number in numbers])
+    except ValueError:
         return None
-    return micros + int((fraction or "").ljust(6, "0")[:6])
+    micros = (moment - EPOCH) // MICROSECOND + int((fraction or "0").ljust(6, "0")[:6])
+    # A plus sign that was not escaped arrives in a query as a space.
+    hours, minutes = int(hours or 0), int(minutes or 0)
+    if hours > 23 or minutes > 59:
+        return None
+    ahead = (hours * 60 + minutes) * 60_000_000
+    micros += ahead if sign == "-" else -ahead
+    return micros if FIRST <= micros <= LAST else None
 
 
 # -- keys
@@ -1071,16 +1133,19 @@ class Call(Model):
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()
     dial = peewee.TextField(null=True, index=True)
-    dialled = peewee.BooleanField()
     due_at = peewee.BigIntegerField(null=True)
     sid = peewee.TextField(null=True)
     sequence = peewee.IntegerField(default=-1)
 
     class Meta:
-        indexes = (
-            (("workspace", "created_at"), True),
-            (("dialled", "created_at"), False),
-        )
+        indexes = ((("workspace", "created_at"), True),)
+
+
+class Dialling(Model):
+    """When a call was given to the dialler: what the day's limit counts, though the
+    call be deleted."""
+
+    at = peewee.BigIntegerField(index=True)
 
 
 class Answer(Model):
@@ -1122,19 +1187,25 @@ class Position(peewee.AutoField):
 
 
 class Event(Model):
-    """One line of the log: its id is its place in the order of commits. `subject` is
-    the record whose deletion erases it; `data` the record as /v1 showed it."""
+    """One line of the log: its id is its place in the order of commits. `owner` and
+    `subject` (a kind's name, a row's number: numbers that only grow keep the index
+    fast) name the record whose deletion erases it, a tombstone has none; `data` is
+    the record as /v1 showed it."""
 
     id = Position()
     workspace = of_workspace()
     type = peewee.TextField()
     record = peewee.TextField()
-    subject = peewee.TextField(index=True)
+    owner = peewee.TextField()
+    subject = peewee.IntegerField(null=True)
     created_at = peewee.BigIntegerField()
     key = peewee.TextField()
     changed = peewee.TextField()
     submitted = peewee.TextField(null=True)
     data = peewee.TextField()
+
+    class Meta:
+        indexes = ((("subject", "owner"), False),)
 
 
 class Note(Model):
@@ -1144,10 +1215,19 @@ class Note(Model):
     value = peewee.TextField()
 
 
-MODELS = (Workspace, Tally, Contact, Company, Call, Answer, Key, Event, Note)
+MODELS = (
+    *(Workspace, Tally, Contact, Company, Call, Dialling, Answer, Key, Event),
+    Note,
+)
 
 
 # -- the database: all that is SQLite's own
+
+
+def json_field(document: str, name: str) -> Optional[str]:
+    """The JSON text of a top-level field, for names that no SQL path can spell."""
+    fields = json.loads(document)
+    return dump(fields[name]) if name in fields else None
 
 
 class Database(peewee.SqliteDatabase):
@@ -1162,12 +1242,17 @@ class Database(peewee.SqliteDatabase):
             "journal_size_limit": 2**25,
         }
         super().__init__(path, pragmas=pragmas, check_same_thread=False)
+        self.register_function(json_field, "json_field", 2)
         self.opened = []
 
     def _connect(self):
         connection = super()._connect()
         self.opened.append(connection)
         return connection
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        self.opened.remove(connection)
+        super()._close(connection)
 
     def close_all(self) -> None:
         while self.opened:
@@ -1310,13 +1395,14 @@ class Store:
     """
 
     LONGEST_GROUP = 128
-    BUSY_SECONDS = 30
+    BUSY_SECONDS = 10  # how long a write waits for another process
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
 
     def __init__(self, path: str):
         self.path = path
         self.db = Database(path)
         self.turns = Turns()
+        self.patience = self.BUSY_SECONDS
         self.queue = queue.SimpleQueue()
         self.closing = threading.Lock()
         self.writer = threading.Thread(target=self._write_all, daemon=True)
@@ -1326,6 +1412,12 @@ class Store:
     def run(self, sql: str, params: tuple = ()) -> sqlite3.Cursor:
         try:
             return self.db.connection().execute(sql, params)
+        except (sqlite3.Error, peewee.PeeweeException) as err:
+            raise outage(err) from err
+
+    def run_many(self, sql: str, rows: list) -> None:
+        try:
+            self.db.connection().executemany(sql, rows)
         except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
@@ -1356,12 +1448,7 @@ class Store:
         """SQL that a top-level field is one of these JSON texts, and its parameters."""
         marks = ",".join("?" * len(spellings))
         if re.search(r'["\\\0-\x1f]', name):  # a path cannot spell it
-            return (
-                "EXISTS (SELECT 1 FROM json_each(fields) AS field WHERE field.key = ? "
-                "AND CASE WHEN field.type IN ('true', 'false', 'null') THEN field.type "
-                f"ELSE json_quote(field.value) END IN ({marks}))",
-                [name, *spellings],
-            )
+            return f"json_field(fields, ?) IN ({marks})", [name, *spellings]
         return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
 
     # group commit
@@ -1426,13 +1513,13 @@ class Store:
     def wait_for_others(self, step: Callable) -> Any:
         """Another process may hold the lock: ask again each millisecond, for SQLite's
         own busy handler sleeps ever longer and would be overtaken."""
-        deadline = time.monotonic() + self.BUSY_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 return step()
             except Unavailable as err:
                 locked = "locked" in str(err.__cause__)
-                if not locked or time.monotonic() > deadline:
+                if not locked or time.monotonic() - began > self.patience:
                     raise
             time.sleep(0.001)
 
@@ -1440,10 +1527,8 @@ class Store:
         """None of these is on the disk. The next group gets a new connection, so that
         a disk with room again, or a file made writable, needs no restart."""
         self.turns.leave()
-        error = err if isinstance(err, Unavailable) else Unavailable()
-        log.error("a write failed: %s", error.__cause__ or err)
         for job in jobs:
-            job.error = error
+            job.error = err
         self.db.close()
 
     def _fail_queued(self) -> None:
@@ -1458,20 +1543,26 @@ class Store:
 
     def note_erasure(self) -> None:
         """Called where personal data is deleted: the file needs a rewrite."""
-        self.run("INSERT OR IGNORE INTO note VALUES ('erased', 'yes')")
+        self.run("INSERT OR REPLACE INTO note VALUES ('erased', hex(randomblob(8)))")
 
     def needs_rewrite(self) -> bool:
         return bool(self.row("SELECT 1 FROM note WHERE name = 'erased'"))
 
-    def is_small(self) -> bool:
-        return os.path.getsize(self.path) < self.SMALL
+    def rewrite_if_due(self) -> None:
+        """What a clean stop and every night do."""
+        if self.needs_rewrite() and os.path.getsize(self.path) < self.SMALL:
+            self.rewrite()
 
     def rewrite(self) -> None:
         """Writes the whole file anew, beside running readers and writers. Above SMALL
         a person asks for it, for it takes long."""
-        self.wait_for_others(lambda: self.run("DELETE FROM note WHERE name = 'erased'"))
+        self.run("PRAGMA busy_timeout = 0")
+        erased = self.row("SELECT value FROM note WHERE name = 'erased'")
         self.wait_for_others(lambda: self.run("VACUUM"))
         self.wait_for_others(self.truncate_wal)
+        if erased:  # unless there was more meanwhile, or this was cut short
+            done = "DELETE FROM note WHERE name = 'erased' AND value = ?"
+            self.wait_for_others(lambda: self.run(done, erased))
 
     def truncate_wal(self) -> None:
         busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -1511,17 +1602,17 @@ class Store:
                 yield f"{workspace} counts {kept} of {table} and has {counted}"
 
     def close(self) -> None:
-        """Writes what is queued, leaves no trace of what was erased, lets go."""
+        """Writes what is queued, then closes every connection."""
+        self.patience = min(self.patience, 1)
         self.queue.put(None)
         self.writer.join()
         self._fail_queued()
-        try:
-            if self.needs_rewrite() and self.is_small():
-                self.rewrite()
-            self.truncate_wal()
-        except Unavailable as err:
-            log.warning("the file was not rewritten: %s", err.__cause__)
         self.db.close_all()
+
+
+def refuse_existing(path: str) -> None:
+    if os.path.lexists(path):
+        raise Mistake(f"{path} is there already")
 
 
 @contextlib.contextmanager
@@ -1530,18 +1621,26 @@ def new_file(path: str) -> Iterator[str]:
     is complete and on the disk. Mistake if there is such a file already."""
     part = f"{path}.{secrets.token_hex(4)}.part"
     try:
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        refuse_existing(path)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             yield part
             with open(part, "rb") as file:
                 os.fsync(file.fileno())
-            os.link(part, path)  # unlike a rename, this replaces no file
+            give_name(part, path)
         finally:
             os.unlink(part)
     except OSError as err:
         raise Mistake(f"{path} cannot be made: {err.strerror}") from None
+
+
+def give_name(part: str, path: str) -> None:
+    """Unlike a rename, a link replaces no file; not every file system has links."""
+    try:
+        os.link(part, path)
+    except (PermissionError, NotImplementedError):
+        os.rename(part, path)
+        open(part, "x").close()  # for the caller to remove
 
 
 def verify(path: str) -> None:
@@ -1564,8 +1663,14 @@ def copy_rows(source: Store, target: Store) -> int:
     """Every row of every table, in one transaction; how many there were."""
 
     def work() -> int:
+        source.run("BEGIN")  # one moment of the source, though it is written to
         target.run("DELETE FROM workspace")
-        return sum(copy_table(source, target, model) for model in MODELS)
+        count = sum(copy_table(source, target, model) for model in MODELS)
+        target.run("DELETE FROM sqlite_sequence")
+        rows = source.rows("SELECT name, seq FROM sqlite_sequence")
+        target.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", rows)
+        source.run("COMMIT")
+        return count
 
     return target.write(work)
 
@@ -1587,8 +1692,6 @@ def outage(err: Exception) -> Exception:
     ours (a constraint, bad SQL usage) stays what it is."""
     if isinstance(err, (sqlite3.IntegrityError, peewee.IntegrityError)):
         return err
-    if "locked" not in str(err):
-        log.error("the database says: %s", err)
     return Unavailable()
 
 
@@ -1619,18 +1722,21 @@ def use_wal(store: Store) -> None:
 
 
 def migrate(store: Store) -> None:
-    (version,) = store.row("PRAGMA user_version")
-    if version <= len(MIGRATIONS):
-        use_wal(store)
-    if version == len(MIGRATIONS):
-        return
+    (version,), (owner,) = (
+        store.row("PRAGMA user_version"),
+        store.row("PRAGMA application_id"),
+    )
+    fresh = version == 0 and not store.row("SELECT 1 FROM sqlite_master")
+    if not fresh and owner != APPLICATION_ID:
+        raise Mistake(f"{store.path} is a database of something else")
     if version > len(MIGRATIONS):
         raise Mistake(
             f"{store.path} has schema {version}; this contactapi {VERSION} knows "
             f"schema {len(MIGRATIONS)}: use a newer one"
         )
-    if version == 0 and store.row("SELECT 1 FROM sqlite_master"):
-        raise Mistake(f"{store.path} is a database of something else")
+    use_wal(store)
+    if version == len(MIGRATIONS):
+        return
     store.begin()
     # Another process may have come first: look again inside the transaction.
     (version,) = store.row("PRAGMA user_version")
@@ -1736,6 +1842,17 @@ class Workspaces:
         return self.find(name)
 
 
+# What is shown of CONTACTAPI_SECRET_KEY, which is in no table.
+ENV_KEY = Key(
+    uid=None,
+    name="CONTACTAPI_SECRET_KEY",
+    type="secret",
+    hint="ck_secret_…",
+    permissions="[]",
+    domains="[]",
+    existing="update",
+)
+
 GRANTS = {
     "secret": frozenset([EVERYTHING, *PERMISSIONS]),
     "publishable": frozenset(),
@@ -1751,8 +1868,14 @@ class Keys:
 
     FRESH, ROOM = 4.0, 10_000
 
-    def __init__(self, store: Store, clock: Callable, secret_key: Optional[str] = None):
-        self.store, self.clock = store, clock
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable,
+        ticker: Callable = time.monotonic,
+        secret_key: Optional[str] = None,
+    ):
+        self.store, self.clock, self.ticker = store, clock, ticker
         self.cache = {}
         self.generation = 0
         self.lock = threading.Lock()
@@ -1769,7 +1892,7 @@ class Keys:
         """The caller whose token this is, or None."""
         digest = token_hash(token)
         remembered = self.cache.get(digest)
-        if remembered is None or remembered[1] <= self.clock():
+        if remembered is None or remembered[1] <= self.ticker():
             remembered = self._look_up(digest)
         if remembered is None:
             return None
@@ -1782,7 +1905,7 @@ class Keys:
         caller = self._stored(digest)
         if caller is None:
             return None
-        remembered = (caller, self.clock() + self.FRESH)
+        remembered = (caller, self.ticker() + self.FRESH)
         with self.lock:  # unless a key was changed since we looked
             if generation == self.generation:
                 if len(self.cache) >= self.ROOM:
@@ -1824,8 +1947,8 @@ class Keys:
         by: Optional[Caller] = None,
     ) -> tuple:
         """(Key, token). The token is not kept and cannot be had again."""
+        self._refuse_more_than_own(by, type, permissions)
         values = clean_key(type, name, permissions, domains, existing)
-        self._refuse_more_than_own(by, values)
         token = new_token(type)
         key = Key(
             uid=new_uid(),
@@ -1838,17 +1961,17 @@ class Keys:
         self.store.write(lambda: self.store.fetch(Key.insert(key.__data__)))
         return key, token
 
-    def _refuse_more_than_own(self, by: Optional[Caller], values: dict) -> None:
-        if by is None:
-            return
-        wanted = {
-            "secret": {EVERYTHING},
-            "publishable": {"contacts:write"},
-            "restricted": set(json.loads(values["permissions"])),
-        }[values["type"]]
-        missing = sorted(name for name in wanted if not by.may(name))
-        if missing:
-            raise Forbidden(f"this key has not itself: {', '.join(missing)}")
+    def _refuse_more_than_own(
+        self, by: Optional[Caller], type: Any, permissions: Any
+    ) -> None:
+        """Forbidden to make, change or revoke a key that may more than `by`."""
+        wanted = {"secret": [EVERYTHING], "publishable": ["contacts:write"]}
+        asked = permissions if is_texts(permissions) else ()
+        known = wanted.get(type, asked) if isinstance(type, str) else ()
+        missing = [p for p in PERMISSIONS if p in known and by and not by.may(p)]
+        if missing or (EVERYTHING in known and by and not by.may(EVERYTHING)):
+            lacks = ", ".join(missing) or EVERYTHING
+            raise Forbidden(f"this key has not itself: {lacks}")
 
     def list(self, workspace: Optional[int] = None) -> list:
         """The keys of a workspace, or of all, oldest first; never their tokens."""
@@ -1872,7 +1995,7 @@ class Keys:
         """Changes what is sent of `name`, `domains` and `existing`."""
 
         def change() -> Key:
-            key = self._get(ref, workspace)
+            key = self._target(ref, workspace, by, sent)
             values = clean_key(
                 key.type,
                 sent.get("name", key.name),
@@ -1880,9 +2003,8 @@ class Keys:
                 sent.get("domains", json.loads(key.domains)),
                 sent.get("existing", key.existing),
             )
-            self._refuse_more_than_own(by, values)
             self.store.fetch(Key.update(values).where(Key.id == key.id))
-            return self._get(ref, workspace)
+            return self._find(ref, workspace)
 
         try:
             return self.store.write(change)
@@ -1896,8 +2018,7 @@ class Keys:
         by: Optional[Caller] = None,
     ) -> Key:
         def delete() -> Key:
-            key = self._get(ref, workspace)
-            self._refuse_more_than_own(by, key.__data__)
+            key = self._target(ref, workspace, by, {})
             self.store.fetch(Key.delete().where(Key.id == key.id))
             return key
 
@@ -1906,16 +2027,28 @@ class Keys:
         finally:
             self.forget()
 
-    def _get(self, ref: str, workspace: Optional[int]) -> Key:
-        if ref == "env":
+    def _target(
+        self, ref: str, workspace: Optional[int], by: Optional[Caller], sent: dict
+    ) -> Key:
+        """The key to change; what speaks against it in the order of section 3."""
+        here = self.env and workspace in (None, self.env[1].workspace)
+        is_env = ref == "env" and here
+        key = ENV_KEY if is_env else self._find(ref, workspace)
+        if key is not None:
+            self._refuse_more_than_own(by, key.type, json.loads(key.permissions))
+        refuse_words(sent.get("name", ""), sent.get("existing", "update"))
+        if is_env:
             raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
+        if key is None:
+            raise NotFound("there is no such key")
+        return key
+
+    def _find(self, ref: str, workspace: Optional[int]) -> Optional[Key]:
         query = Key.select().where(Key.uid == parse_id("key", ref))
         if workspace is not None:
             query = query.where(Key.workspace == workspace)
         found = self.store.fetch(query)
-        if not found:
-            raise NotFound("there is no such key")
-        return found[0]
+        return found[0] if found else None
 
     # last use
 
@@ -1943,16 +2076,20 @@ def clean_key(
     type: str, name: Any, permissions: Any, domains: Any, existing: Any
 ) -> dict:
     """The columns of a key that may exist; anything else is InvalidRequest."""
-    if type not in TOKEN_PREFIX:
+    if not isinstance(type, str) or type not in TOKEN_PREFIX:
         raise InvalidRequest("type is secret, publishable or restricted", "type")
-    if not isinstance(name, str) or len(name) > 200 or has_control(name):
-        raise InvalidRequest("name must be text of at most 200 characters", "name")
-    if existing not in ("update", "keep"):
-        raise InvalidRequest("existing is update or keep", "existing")
+    refuse_words(name, existing)
     values = {"type": type, "name": name, "existing": existing}
     values["permissions"] = dump(clean_permissions(type, permissions))
     values["domains"] = dump(clean_domains(type, domains))
     return values
+
+
+def refuse_words(name: Any, existing: Any) -> None:
+    if not isinstance(name, str) or len(name) > 200 or has_control(name):
+        raise InvalidRequest("name must be text of at most 200 characters", "name")
+    if existing not in ("update", "keep"):
+        raise InvalidRequest("existing is update or keep", "existing")
 
 
 def clean_permissions(type: str, permissions: Any) -> list:
@@ -1995,62 +2132,63 @@ class Events:
     """What happened, in the order of commits (CONTRACT section 9). `add` is called
     inside the transaction of the change that it tells of."""
 
-    INSERT = (
-        "INSERT INTO event (workspace_id, type, record, subject, created_at, key, "
-        "changed, submitted, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    )
-
     def __init__(self, store: Store):
         self.store = store
 
-    def add(
-        self,
-        workspace: int,
-        type: str,
-        record: str,
-        at: int,
-        by: str,
-        data: str,
-        changed: list = (),
-        submitted: Optional[str] = None,
-        subject: Optional[str] = None,
-    ) -> None:
-        subject = subject or record
-        values = (type, record, subject, at, by, dump(list(changed)), submitted, data)
-        self.store.run(self.INSERT, (workspace, *values))
+    def add(self, *drafts: "Draft") -> None:
+        self.store.run_many(
+            "INSERT INTO event (workspace_id, type, record, owner, subject, "
+            "created_at, key, changed, submitted, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            drafts,
+        )
 
-    def erase(self, subject: str) -> int:
+    def erase(self, owner: str, subject: int) -> int:
         """Deletes all that the log tells of a record; how many events that was."""
         self.store.note_erasure()
-        return self.store.run(self.ERASE, (subject,)).rowcount
+        sql = "DELETE FROM event WHERE subject = ? AND owner IN (?, ?)"
+        return self.store.run(sql, (subject, owner, owner + RESTATED)).rowcount
 
-    ERASE = "DELETE FROM event WHERE subject = ?"
+    MOST = 2**22
     SELECT = (
         "SELECT id, type, created_at, key, record, data, changed, submitted FROM event "
     )
 
-    def page(self, workspace: int, after: Optional[int], limit: int) -> list:
-        """Up to `limit` + 1 events behind a position, in the order of their commits."""
-        where = "WHERE workspace_id = ? AND id > ? ORDER BY id LIMIT ?"
-        if after is not None:
-            self._refuse_expired(workspace, after)
-        rows = self.store.rows(self.SELECT + where, (workspace, after or 0, limit + 1))
-        return list(map(EventRow._make, rows))
-
-    def _refuse_expired(self, workspace: int, after: int) -> None:
-        sql = "SELECT expired FROM workspace WHERE id = ?"
-        if after < self.store.row(sql, (workspace,))[0]:
+    def page(self, workspace: int, after: Optional[int], limit: int) -> "EventPage":
+        """Events behind a position, in the order of their commits; InvalidCursor if
+        some behind it have expired."""
+        (expired,) = self.store.row(
+            "SELECT expired FROM workspace WHERE id = ?", (workspace,)
+        )
+        if after is not None and after < expired:
             message = "events after this one have expired: read everything again"
             raise InvalidCursor(message, "after")
+        after = expired if after is None else after
+        where = "WHERE workspace_id = ? AND id > ? ORDER BY id LIMIT ?"
+        return self._some(where, (workspace, after), limit, after)
 
-    def history(self, record: str, before: Optional[int], limit: int) -> list:
-        """Up to `limit` + 1 events of one record, newest first."""
-        where = (
-            "WHERE subject = ?1 AND record = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"
-        )
+    def _some(self, where: str, params: tuple, limit: int, after: int) -> "EventPage":
+        """`limit` events, or fewer that fill MOST characters."""
+        rows, size = [], 0
+        for row in map(
+            EventRow._make, self.store.run(self.SELECT + where, (*params, limit + 1))
+        ):
+            if len(rows) == limit or size > self.MOST:
+                return EventPage(rows, rows[-1].id, True)
+            rows.append(row)
+            size += len(row.data) + len(row.submitted or "")
+        return EventPage(rows, rows[-1].id if rows else after, False)
+
+    def history(
+        self, owner: str, subject: int, record: str, before: Optional[int], limit: int
+    ) -> "EventPage":
+        """Events of one record older than a position, newest first."""
         before = 2**63 - 1 if before is None else before
-        rows = self.store.rows(self.SELECT + where, (record, before, limit + 1))
-        return list(map(EventRow._make, rows))
+        where = (
+            "WHERE subject = ? AND owner = ? AND record = ? AND id < ? "
+            "ORDER BY id DESC LIMIT ?"
+        )
+        return self._some(where, (subject, owner, record, before), limit, before)
 
     def newest(self, workspace: int) -> int:
         """The position of the workspace's last event, be it still kept or not."""
@@ -2087,6 +2225,32 @@ class Events:
         return total
 
 
+# Marks the event that tells the log's readers, but no history, what a record still is
+# after its history was erased: one that had not read so far would never hear of it.
+RESTATED = " restated"
+
+
+class Draft(NamedTuple):
+    """An event to be written, in the order of the table's columns."""
+
+    workspace: int
+    type: str
+    record: str
+    owner: str
+    subject: Optional[int]
+    created_at: int
+    key: str
+    changed: str
+    submitted: Optional[str]
+    data: str
+
+
+class EventPage(NamedTuple):
+    rows: list
+    last: int  # the position to go on from
+    more: bool
+
+
 class EventRow(NamedTuple):
     id: int
     type: str
@@ -2104,7 +2268,7 @@ class EventRow(NamedTuple):
 class Filters(NamedTuple):
     """What a list is narrowed to; each part holds together with the others."""
 
-    natural_key: Optional[str] = None
+    natural_keys: tuple = ()
     key_part: Optional[str] = None
     words: tuple = ()
     fields: tuple = ()  # (name, text)
@@ -2118,6 +2282,21 @@ class Page(NamedTuple):
     rows: list
     total: int
     capped: bool = False
+
+
+class New(NamedTuple):
+    """A document that was sent, made ready to be stored."""
+
+    label: str
+    natural_key: str
+    fields: dict
+    text: str  # the fields as JSON
+    words: str
+    created_at: Optional[int] = None
+    updated_at: Optional[int] = None
+
+    def written_at(self, place: int) -> int:
+        return place if self.updated_at is None else self.updated_at
 
 
 class Report:
@@ -2158,22 +2337,23 @@ class Records:
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         self.kind, self.store, self.events, self.clock = kind, store, events, clock
-        self.max_body = max_body
+        self.max_body, self.longest_line = max_body, max(2**20, 4 * max_body)
         table, columns = kind.table, self.COLUMNS
         found = f"SELECT {columns} FROM {table} WHERE"
         self.by_uid = f"{found} uid = ? AND workspace_id = ?"
         self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
         self.insert = (
-            f"INSERT INTO {table} (uid, workspace_id, natural_key, label, created_at, "
-            "updated_at, words, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            f"INSERT INTO {table} ({columns}, workspace_id, natural_key, words) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         self.update = (
             f"UPDATE {table} SET natural_key = ?, label = ?, updated_at = ?, "
             "words = ?, fields = ? WHERE id = ?"
         )
         self.place_taken = (
-            f"SELECT 1 FROM {table} WHERE workspace_id = ? AND created_at = ?"
+            f"SELECT created_at FROM {table} WHERE workspace_id = ? AND created_at IN"
         )
+        self.last_id = f"SELECT coalesce(max(id), 0) FROM {table}"
         self.last_place = (
             f"SELECT created_at FROM {table} WHERE workspace_id = ? "
             "AND created_at >= ? AND created_at < ? ORDER BY created_at DESC LIMIT 1"
@@ -2190,16 +2370,15 @@ class Records:
     def put(self, caller: Caller, document: dict) -> Row:
         """Upsert by natural key: the fields sent are written over the stored ones,
         the others stay."""
-        label, natural_key, sent = self.kind.split(document)
+        new = self._new(document)
 
         def work() -> Row:
-            old = self._find(caller.workspace, natural_key)
+            old = self._find(caller.workspace, new.natural_key)
             if old is None:
-                return self._create(caller, label, natural_key, sent)
+                return self._create(caller, [new])[0]
             stored = json.loads(old.fields)
-            return self._change(
-                caller, old, label, natural_key, stored, {**stored, **sent}
-            )
+            merged = {**stored, **new.fields}
+            return self._change(caller, old, new[:2], stored, merged)
 
         return self.store.write(work)
 
@@ -2207,22 +2386,22 @@ class Records:
         """What a publishable key may: add to a record, never learn or lose one. The
         stored spelling stays, and so does the record if it would grow too large; what
         was sent is kept in the event whatever becomes of it."""
-        label, natural_key, sent = self.kind.split(document)
-        submitted = dump({self.kind.key: label, **sent})
+        new = self._new(document)
+        submitted = dump({self.kind.key: new.label, **new.fields})
 
         def work() -> Row:
-            old = self._find(caller.workspace, natural_key)
+            old = self._find(caller.workspace, new.natural_key)
             if old is None:
-                return self._create(caller, label, natural_key, sent, submitted)
-            stored = json.loads(old.fields)
-            keep = caller.existing == "keep"
-            new = {**stored, **sent, **stored} if keep else {**stored, **sent}
-            if self._size(dump(new)) > self.max_body:
-                self._tell("updated", caller, old, [], submitted)
+                return self._create(caller, [new], submitted)[0]
+            stored, kept = json.loads(old.fields), {}
+            if caller.existing == "keep":
+                kept = stored
+            merged = {**stored, **new.fields, **kept}
+            if self._size(dump(merged)) > self.max_body:
+                self.events.add(self._draft("updated", caller, old, [], submitted))
                 return old
-            return self._change(
-                caller, old, old.label, natural_key, stored, new, submitted
-            )
+            names = (old.label, new.natural_key)
+            return self._change(caller, old, names, stored, merged, submitted)
 
         return self.store.write(work)
 
@@ -2238,15 +2417,16 @@ class Records:
         def work() -> Row:
             old = self.get(caller.workspace, uid)
             label, natural_key = renamed or self.kind.clean(old.label)
+            stored = json.loads(old.fields)
+            new = merge_patch(stored, sent) if merge else {**stored, **sent}
+            self._fitting(dump(new))
             taken = renamed and self._find(caller.workspace, natural_key)
             if taken and taken.id != old.id:
                 key = self.kind.key
                 raise Conflict(f"another {self.kind.name} has this {key}", key)
-            stored = json.loads(old.fields)
-            new = merge_patch(stored, sent) if merge else {**stored, **sent}
             if label == old.label and not changed_names(stored, new):
                 return old
-            return self._change(caller, old, label, natural_key, stored, new)
+            return self._change(caller, old, (label, natural_key), stored, new)
 
         return self.store.write(work)
 
@@ -2256,16 +2436,20 @@ class Records:
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
+        workspaces = self.store.rows("SELECT id FROM workspace")
+        return sum(self._delete_untouched(number, before) for (number,) in workspaces)
+
+    def _delete_untouched(self, workspace: int, before: int) -> int:
+        caller = Caller("retention", workspace, "secret", GRANTS["secret"])
         sql = (
-            f"SELECT {self.COLUMNS}, workspace_id FROM {self.kind.table} "
-            "WHERE updated_at < ? LIMIT 200"
+            f"SELECT {self.COLUMNS} FROM {self.kind.table} "
+            "WHERE workspace_id = ? AND updated_at < ? LIMIT 200"
         )
 
         def work() -> int:
-            rows = self.store.rows(sql, (before,))
-            for *row, workspace in rows:
-                by = Caller("retention", workspace, "secret", GRANTS["secret"])
-                self._delete(by, Row._make(row))
+            rows = self.store.rows(sql, (workspace, before))
+            for row in rows:
+                self._delete(caller, Row._make(row))
             return len(rows)
 
         total = 0
@@ -2273,44 +2457,55 @@ class Records:
             total += gone
         return total
 
-    def erase_history(self, workspace: int, uid: Optional[str]) -> int:
+    def erase_history(self, caller: Caller, uid: Optional[str]) -> int:
         """Forgets what the record was, and keeps what it is; how many events went."""
 
         def work() -> int:
-            return self.events.erase(self._ref(self.get(workspace, uid)))
+            row = self.get(caller.workspace, uid)
+            erased = self.events.erase(self.kind.name, row.id)
+            draft = self._draft("updated", caller, row, [])
+            self.events.add(draft._replace(owner=self.kind.name + RESTATED))
+            return erased
 
         return self.store.write(work)
 
     def history(
         self, workspace: int, uid: Optional[str], before: Optional[int], limit: int
-    ) -> list:
-        ref = self._ref(self.get(workspace, uid))
-        return self.events.history(ref, before, limit)
+    ) -> EventPage:
+        row = self.get(workspace, uid)
+        owner, ref = self.kind.name, self._ref(row)
+        return self.events.history(owner, row.id, ref, before, limit)
 
     # imports and exports
 
-    BATCH = 500
+    BATCH = (2000, 2**19)  # lines, characters
 
     def take_in(self, caller: Caller, lines: Iterator[Line]) -> Iterator["Report"]:
         """Upserts lines, a batch to a transaction; yields the report so far after each
         is on the disk."""
         report = Report()
-        while batch := list(itertools.islice(lines, self.BATCH)):
+        for batch in batches(lines, *self.BATCH):
             items = [self._read(line) for line in batch]
             self.store.write(functools.partial(self._take, caller, items, report))
             yield report
 
     def _read(self, line: Line) -> tuple:
-        """(line, label, natural key, fields, times), or the line with an error."""
+        """(line, New), or (the line with what is wrong with it, None)."""
         if line.document is None:
-            return (line,)
+            return line, None
         try:
-            times = tuple(
-                self._time(line.document, name) for name in ("created_at", "updated_at")
-            )
-            return (line, *self.kind.split(line.document), times)
+            return line, self._new(line.document, keep_times=True)
         except ApiError as err:
-            return (line._replace(document=None, error=err.message),)
+            return line._replace(error=err.message), None
+
+    def _new(self, document: dict, keep_times: bool = False) -> "New":
+        label, natural_key, fields = self.kind.split(document)
+        created = updated = None
+        if keep_times:
+            created = self._time(document, "created_at")
+            updated = self._time(document, "updated_at")
+        text, words = self._fitting(dump(fields)), searchable(label, fields)
+        return New(label, natural_key, fields, text, words, created, updated)
 
     def _time(self, document: dict, name: str) -> Optional[int]:
         value = document.get(name)
@@ -2319,37 +2514,49 @@ class Records:
         moment = parse_time(value) if isinstance(value, str) else None
         if moment is None:
             raise InvalidRequest(f"{name} must be an ISO 8601 time")
-        if moment > micros(self.clock()):
+        # An export of this very moment may be some microseconds ahead.
+        if moment > micros(self.clock() + 0.1):
             raise InvalidRequest(f"{name} is in the future")
         return moment
 
     def _take(self, caller: Caller, items: list, report: "Report") -> None:
-        for line, *values in items:
-            try:
-                if line.error:
-                    raise InvalidRequest(line.error)
-                if self._take_one(caller, *values):
-                    report.created += 1
-                else:
-                    report.updated += 1
-            except ApiError as err:
-                if isinstance(err, Unavailable):
-                    raise
-                report.fail(line.number, err.message)
+        """One transaction of an import; what is new is written together."""
+        keys = [new.natural_key for _, new in items if new]
+        known, fresh = self._known(caller.workspace, keys), {}
+        for line, new in items:
+            if new is None:
+                report.fail(line.number, line.error)
+            elif new.natural_key in known:
+                self._take_known(caller, line, new, report)
+            elif new.natural_key in fresh:
+                report.created += len(self._create(caller, list(fresh.values())))
+                known, fresh = known | fresh.keys(), {}
+                self._take_known(caller, line, new, report)
+            else:
+                fresh[new.natural_key] = new
+        report.created += len(self._create(caller, list(fresh.values())))
 
-    def _take_one(
-        self, caller: Caller, label: str, natural_key: str, sent: dict, times: tuple
-    ) -> bool:
-        """Whether the record is new. One that stays as it was is left alone."""
-        old = self._find(caller.workspace, natural_key)
-        if old is None:
-            self._create(caller, label, natural_key, sent, None, times)
-            return True
+    def _known(self, workspace: int, keys: list) -> set:
+        marks = ",".join("?" * len(keys))
+        sql = (
+            f"SELECT natural_key FROM {self.kind.table} WHERE workspace_id = ? "
+            f"AND natural_key IN ({marks})"
+        )
+        return {row[0] for row in self.store.rows(sql, (workspace, *keys))}
+
+    def _take_known(
+        self, caller: Caller, line: Line, new: "New", report: "Report"
+    ) -> None:
+        """A record that the line leaves as it was is not touched."""
+        old = self._find(caller.workspace, new.natural_key)
         stored = json.loads(old.fields)
-        new = {**stored, **sent}
-        if label != old.label or changed_names(stored, new):
-            self._change(caller, old, label, natural_key, stored, new)
-        return False
+        merged = {**stored, **new.fields}
+        try:
+            if new.label != old.label or changed_names(stored, merged):
+                self._change(caller, old, new[:2], stored, merged)
+            report.updated += 1
+        except PayloadTooLarge as err:
+            report.fail(line.number, err.message)
 
     def walk(self, workspace: int, filters: Filters) -> Iterator[list]:
         """Every record that matches, oldest first, in batches, each a read of its own:
@@ -2357,12 +2564,14 @@ class Records:
         where, params = self._where(workspace, filters)
         sql = (
             f"SELECT {self.COLUMNS} FROM {self.kind.table} WHERE {where} "
-            "AND created_at > ? ORDER BY created_at LIMIT 1000"
+            "AND created_at > ? ORDER BY created_at LIMIT ?"
         )
-        last = -(2**63)
-        while rows := self.store.rows(sql, (*params, last)):
+        last, most = -(2**63), 20
+        while rows := self.store.rows(sql, (*params, last, most)):
             last = rows[-1][4]
             yield rows
+            size = sum(len(row[3]) for row in rows) // len(rows) + 1
+            most = max(1, min(1000, 2 * most, 2**21 // size))  # 2 MiB at a time
 
     def jsonl(self, workspace: int, filters: Filters = EVERY) -> Iterator[str]:
         """The exact format: each record as /v1 shows it, times to the microsecond."""
@@ -2402,62 +2611,94 @@ class Records:
     def _delete(self, caller: Caller, row: Row) -> None:
         self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
         self._count(caller.workspace, -1)
-        self.events.erase(self._ref(row))
+        self.events.erase(self.kind.name, row.id)
+        tombstone = self._draft("deleted", caller, row, [])
         data = dump({"id": self._ref(row)})
-        self._tell("deleted", caller, row, [], None, data)
+        self.events.add(tombstone._replace(subject=None, data=data))
 
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
         row = self.store.row(self.by_key, (workspace, natural_key))
         return row and Row._make(row)
 
     def _create(
-        self,
-        caller: Caller,
-        label: str,
-        natural_key: str,
-        fields: dict,
-        submitted: Optional[str] = None,
-        times: tuple = (None, None),
-    ) -> Row:
-        text = self._fitting(dump(fields))
-        created, updated = times
-        at = self._place(caller.workspace, created or micros(self.clock()))
-        updated = updated or at
-        uid, words = new_uid(), searchable(label, fields)
-        values = (uid, caller.workspace, natural_key, label, at, updated, words, text)
-        rowid = self.store.run(self.insert, values).lastrowid
-        self._count(caller.workspace, 1)
-        row = Row(rowid, uid, label, text, at, updated)
-        self._tell("created", caller, row, [self.kind.key, *fields], submitted)
-        return row
+        self, caller: Caller, news: list, submitted: Optional[str] = None
+    ) -> list:
+        """The rows of records that are not there yet."""
+        workspace, now = caller.workspace, micros(self.clock())
+        wanted = [now if new.created_at is None else new.created_at for new in news]
+        places = self._places(workspace, wanted)
+        (last,) = self.store.row(self.last_id)
+        rows = [
+            Row(number, new_uid(), new.label, new.text, at, new.written_at(at))
+            for number, (new, at) in enumerate(zip(news, places), last + 1)
+        ]
+        self.store.run_many(
+            self.insert,
+            [
+                (*row, workspace, new.natural_key, new.words)
+                for row, new in zip(rows, news)
+            ],
+        )
+        self._count(workspace, len(rows))
+        names = ([self.kind.key, *new.fields] for new in news)
+        self.events.add(
+            *(
+                self._draft("created", caller, row, changed, submitted)
+                for row, changed in zip(rows, names)
+            )
+        )
+        return rows
 
     def _change(
         self,
         caller: Caller,
         old: Row,
-        label: str,
-        natural_key: str,
+        names: tuple,  # the label and the natural key
         stored: dict,
         new: dict,
         submitted: Optional[str] = None,
     ) -> Row:
+        label, natural_key = names
         text, now = self._fitting(dump(new)), micros(self.clock())
         words = searchable(label, new)
         self.store.run(self.update, (natural_key, label, now, words, text, old.id))
         row = old._replace(label=label, fields=text, updated_at=now)
         renamed = [self.kind.key] if label != old.label else []
         changed = renamed + changed_names(stored, new)
-        self._tell("updated", caller, row, changed, submitted)
+        self.events.add(self._draft("updated", caller, row, changed, submitted))
         return row
 
-    def _place(self, workspace: int, wanted: int) -> int:
-        """A free created_at: the one wanted, or the one after the last used in its
-        second (one index look-up, though 100,000 records share that second)."""
-        while self.store.row(self.place_taken, (workspace, wanted)):
-            second = wanted // 1_000_000 * 1_000_000
-            bounds = (workspace, second, second + 1_000_000)
-            wanted = self.store.row(self.last_place, bounds)[0] + 1
-        return wanted
+    def _places(self, workspace: int, wanted: list) -> list:
+        """A free created_at for each: the one wanted, or the one after the last used in
+        its second (one index look-up, though 100,000 records share that second)."""
+        marks = ",".join("?" * len(wanted))
+        taken = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
+        taken, last, places = {row[0] for row in taken}, {}, []
+        for moment in wanted:
+            while moment in taken:
+                second = moment // 1_000_000
+                if second not in last:
+                    last[second] = self._last_place(workspace, second, taken)
+                moment = last[second] = last[second] + 1
+                if moment // 1_000_000 > second and self._is_taken(workspace, moment):
+                    taken.add(moment)
+            taken.add(moment)
+            second = moment // 1_000_000
+            if second in last:
+                last[second] = max(last[second], moment)
+            places.append(moment)
+        return places
+
+    def _last_place(self, workspace: int, second: int, taken: set) -> int:
+        start, end = second * 1_000_000, (second + 1) * 1_000_000
+        row = self.store.row(self.last_place, (workspace, start, end))
+        stored = row[0] if row else start
+        return max(stored, *(moment for moment in taken if start <= moment < end))
+
+    def _is_taken(self, workspace: int, moment: int) -> bool:
+        return (
+            self.store.row(f"{self.place_taken} (?)", (workspace, moment)) is not None
+        )
 
     def _count(self, workspace: int, change: int) -> None:
         self.store.run(
@@ -2466,24 +2707,26 @@ class Records:
             (workspace, self.kind.name, change),
         )
 
-    def _tell(
+    def _draft(
         self,
         verb: str,
         caller: Caller,
         row: Row,
         changed: list,
         submitted: Optional[str] = None,
-        data: Optional[str] = None,
-    ) -> None:
-        self.events.add(
+    ) -> Draft:
+        kind = self.kind
+        return Draft(
             caller.workspace,
-            f"{self.kind.name}.{verb}",
-            self._ref(row),
+            f"{kind.name}.{verb}",
+            f"{kind.prefix}_{row.uid}",
+            kind.name,
+            row.id,
             micros(self.clock()),
             caller.ref,
-            data or self.kind.document(row),
-            changed,
+            dump(changed),
             submitted,
+            kind.document(row),
         )
 
     def _ref(self, row: Row) -> str:
@@ -2526,11 +2769,12 @@ class Records:
             total = self.total(workspace)
             return Page(self._newest(workspace, total, offset, size), total)
         where, params = self._where(workspace, filters)
-        if filters.words or filters.fields:
-            return self._capped_page(where, params, offset, size)
-        count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
-        total = self.store.row(count, params)[0]
-        return Page(self._slice(where, params, total, offset, size), total)
+        with self.store.turns.away():  # it may take long
+            if filters.words or filters.fields:
+                return self._capped_page(where, params, offset, size)
+            count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
+            total = self.store.row(count, params)[0]
+            return Page(self._slice(where, params, total, offset, size), total)
 
     def older(
         self, workspace: int, filters: Filters, before: Optional[int], limit: int
@@ -2541,7 +2785,8 @@ class Records:
             before = ("created_at", "<", before)
             filters = filters._replace(times=(*filters.times, before))
         where, params = self._where(workspace, filters)
-        return self._walk(where, params, "DESC", limit + 1, 0)
+        with self.store.turns.away():  # it may take long
+            return self._walk(where, params, "DESC", limit + 1, 0)
 
     def _newest(self, workspace: int, total: int, offset: int, size: int) -> list:
         """Past the middle the index is walked from its other end."""
@@ -2598,9 +2843,9 @@ class Records:
     def _where(self, workspace: int, filters: Filters) -> tuple:
         """SQL and parameters; columns and operators are ours, never the caller's."""
         parts, params = ["workspace_id = ?"], [workspace]
-        if filters.natural_key is not None:
+        for natural_key in filters.natural_keys:
             parts.append("natural_key = ?")
-            params.append(filters.natural_key)
+            params.append(natural_key)
         if filters.key_part is not None:
             parts.append(self.store.contains("natural_key"))
             params.append(filters.key_part)
@@ -2643,6 +2888,7 @@ class CallRow(NamedTuple):
     dial: Optional[str]
     sid: Optional[str]
     sequence: int
+    contact_number: int
 
     def document(self) -> dict:
         """The call as /api/calls shows it."""
@@ -2677,7 +2923,8 @@ class Calls:
     SELECT = (
         "SELECT call.id, call.uid, call.workspace_id, contact.uid, phone_number, "
         "from_number, status, duration, reason, call.created_at, call.updated_at, "
-        "dial, sid, sequence FROM call JOIN contact ON contact.id = call.contact_id "
+        "dial, sid, sequence, contact.id FROM call "
+        "JOIN contact ON contact.id = call.contact_id "
     )
 
     def __init__(self, config: Config, store: Store, events: Events, clock: Callable):
@@ -2702,9 +2949,9 @@ class Calls:
             self.running.add(running)
         try:
             kept = self._kept(caller, idempotency)
-            if kept is None:
-                return self._create(caller, document, idempotency), False
-            return self._replay(kept, document), True
+            if kept and kept[0] == body_hash(document):
+                return kept[1], True
+            return self._create(caller, document, idempotency), False
         finally:
             with self.lock:
                 self.running.discard(running)
@@ -2716,34 +2963,35 @@ class Calls:
             (caller.workspace, caller.ref, idempotency, self._now() - self.DAY),
         )
 
-    def _replay(self, kept: tuple, document: dict) -> str:
-        if kept[0] != body_hash(document):
-            raise IdempotencyMismatch()
-        return kept[1]
-
     def _create(
         self, caller: Caller, document: dict, idempotency: Optional[str]
     ) -> str:
-        contact_id = document.get("contact_id")
+        if self.config.dials:
+            self._refuse_too_many()
+            self._refuse_elsewhere(document.get("phone_number"))
+        contact_id, caller_id = document.get("contact_id"), document.get("from_number")
         if not isinstance(contact_id, str):
             raise InvalidRequest("contact_id is required", "contact_id")
         phone = clean_phone(document.get("phone_number"), "phone_number")
-        caller_id = document.get("from_number") or self.config.twilio_from
+        hidden = caller_id is None and not caller.may("calls:read")
+        if caller_id is None:
+            caller_id = self.config.twilio_from
         if caller_id is not None or self.config.dials:
             caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
-        if self.config.dials and not phone.startswith(self.config.call_prefixes):
-            raise Forbidden("CONTACTAPI_CALL_PREFIXES does not allow this number")
 
         def work() -> str:
             # Another process may have answered the same key meanwhile.
             kept = idempotency and self._kept(caller, idempotency)
-            if kept:
-                return self._replay(kept, document)
+            if kept and kept[0] == body_hash(document):
+                return kept[1]
             contact = self._contact(caller.workspace, contact_id)
+            if kept:
+                raise IdempotencyMismatch()
             if self.config.dials:
                 self._refuse_too_many()
             row = self._insert(caller, contact, phone, caller_id)
-            text = dump(row.document())
+            shown = row._replace(from_number=None) if hidden else row
+            text = dump(shown.document())
             if idempotency:
                 self._keep(caller, idempotency, body_hash(document), row, text)
             return text
@@ -2766,13 +3014,17 @@ class Calls:
         fortune."""
         most, since = self.config.calls_per_day, self._now() - self.DAY
         rows = self.store.rows(
-            "SELECT created_at FROM call WHERE dialled = 1 AND created_at > ? "
-            "ORDER BY created_at DESC LIMIT ?",
+            "SELECT at FROM dialling WHERE at > ? ORDER BY at DESC LIMIT ?",
             (since, max(most, 1)),
         )
         if most == 0 or len(rows) >= most:
             oldest = rows[-1][0] if rows else since + self.DAY
             raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
+
+    def _refuse_elsewhere(self, phone: Any) -> None:
+        number = isinstance(phone, str) and E164.fullmatch(phone)
+        if number and not phone.startswith(self.config.call_prefixes):
+            raise Forbidden("CONTACTAPI_CALL_PREFIXES does not allow this number")
 
     def _insert(
         self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
@@ -2782,11 +3034,12 @@ class Calls:
         values = (new_uid(), caller.workspace, contact, phone, caller_id, PROGRESS[0])
         self.store.run(
             "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
-            "from_number, status, created_at, updated_at, dial, dialled, due_at, "
-            "sequence) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1)",
-            (*values, now, now, WAIT if dials else None, dials, now if dials else None),
+            "from_number, status, created_at, updated_at, dial, due_at, sequence) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1)",
+            (*values, now, now, WAIT if dials else None, now if dials else None),
         )
+        if dials:
+            self.store.run("INSERT INTO dialling (at) VALUES (?)", (self._now(),))
         row = self._find(caller.workspace, values[0])
         self._tell("created", caller.ref, row, list(row.document()))
         return row
@@ -2805,11 +3058,15 @@ class Calls:
             (caller.workspace, caller.ref, name, body, row.id, text, self._now()),
         )
 
-    def forget_answers(self) -> None:
-        """Idempotency keys hold for 24 hours."""
+    def forget(self) -> None:
+        """Idempotency keys and the count of the day's calls hold for 24 hours."""
         before = (self._now() - self.DAY,)
-        sql = "DELETE FROM answer WHERE created_at <= ?"
-        self.store.write(lambda: self.store.run(sql, before))
+
+        def work() -> None:
+            self.store.run("DELETE FROM answer WHERE created_at <= ?", before)
+            self.store.run("DELETE FROM dialling WHERE at <= ?", before)
+
+        self.store.write(work)
 
     # reading
 
@@ -2913,14 +3170,18 @@ class Calls:
 
     def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
         self.events.add(
-            row.workspace,
-            f"call.{verb}",
-            f"call_{row.uid}",
-            self._now(),
-            by,
-            dump(row.document()),
-            changed,
-            subject=f"con_{row.contact}",
+            Draft(
+                row.workspace,
+                f"call.{verb}",
+                f"call_{row.uid}",
+                CONTACTS.name,
+                row.contact_number,
+                self._now(),
+                by,
+                dump(changed),
+                None,
+                dump(row.document()),
+            )
         )
 
     def _now(self) -> int:
@@ -2932,7 +3193,7 @@ class Calls:
         self,
         uid: Optional[str],
         sid: str,
-        sequence: int,
+        sequence: Optional[int],
         status: Optional[str],
         duration: Optional[int],
     ) -> None:
@@ -2940,10 +3201,12 @@ class Calls:
 
         def work() -> None:
             row = self._by_uid(uid)
-            if row is None or row.sid not in (None, sid) or sequence <= row.sequence:
+            if row is None or row.sid not in (None, sid) or row.status in ENDS:
                 return
-            changes = self._step(row, status, duration)
-            self._change(row, "twilio", {**changes, "sid": sid, "sequence": sequence})
+            place = row.sequence + 1 if sequence is None else sequence
+            if place > row.sequence:
+                changes = self._step(row, status, duration)
+                self._change(row, "twilio", {**changes, "sid": sid, "sequence": place})
 
         self.store.write(work)
 
@@ -2957,20 +3220,25 @@ class Calls:
         now = self._now()
         todo = (
             f"{self.SELECT} WHERE dial IN ('{WAIT}', '{HANGUP}') AND due_at <= ?1 "
-            f"OR dial = '{DIAL}' AND due_at <= ?2 ORDER BY due_at LIMIT 1"
+            f"OR dial = '{DIAL}' AND due_at <= ?2 "
+            f"OR dial = '{WAIT}' AND call.created_at <= ?3 ORDER BY due_at LIMIT 1"
         )
-        late = now - self.STALE * 1_000_000
-        if not self.store.row(todo, (now, late)):
+        late, expired = now - self.STALE * 1_000_000, now - self.EXPIRES * 1_000_000
+        moments = (now, late, expired)
+        if not self.store.row(todo, moments):
             return None
 
         def work() -> Optional[CallRow]:
-            while found := self.store.row(todo, (now, late)):
+            while found := self.store.row(todo, moments):
                 row = CallRow._make(found)
+                if row.dial == HANGUP:  # may be asked twice: it ends but once
+                    self._change(row, "twilio", {"due_at": now + self.STALE * 10**6})
+                    return row
                 if row.dial == DIAL:
                     self._fail(row, "interrupted: it may have been placed")
                 elif row.dial == WAIT and row.status not in ("initiating", "queued"):
                     self._change(row, "twilio", {"dial": None})
-                elif row.dial == WAIT and now - row.created_at > self.EXPIRES * 10**6:
+                elif row.created_at <= expired:
                     self._fail(row, "expired")
                 else:
                     self._change(row, "twilio", {"dial": DIAL, "due_at": now})
@@ -3145,7 +3413,8 @@ class NotTaken(Exception):
 
     def __init__(self, seconds: Optional[str] = None):
         super().__init__()
-        self.seconds = float(seconds) if seconds and seconds.isdigit() else None
+        number = re.fullmatch("[0-9]{1,9}", seconds or "")
+        self.seconds = min(int(number[0]), Calls.EXPIRES) if number else None
 
 
 class Refused(Exception):
@@ -3256,7 +3525,7 @@ class Dialler(threading.Thread):
     def stop(self) -> None:
         self.stopped = True
         self.calls.wake.set()
-        self.join(timeout=1)
+        self.join(timeout=3)  # an answer may bring the SID of a call
 
     def step(self) -> bool:
         """Whether there was something to do."""
@@ -3352,12 +3621,9 @@ class NativeWire:
         )
 
     @classmethod
-    def events(cls, rows: list, limit: int, after: Optional[int]) -> str:
-        """`rows` holds one more than `limit` if there are more to come."""
-        shown = rows[:limit]
-        data = ",".join(map(cls.event, shown))
-        last = event_id(shown[-1].id if shown else after or 0)
-        more = dump(len(rows) > limit)
+    def events(cls, page: EventPage) -> str:
+        data, last = ",".join(map(cls.event, page.rows)), event_id(page.last)
+        more = dump(page.more)
         return f'{{"data":[{data}],"next_after":"{last}","has_more":{more}}}'
 
     @staticmethod
@@ -3458,7 +3724,7 @@ class EnvelopeWire:
 
     @classmethod
     def keys(cls, keys: list, env: bool) -> str:
-        shown = [key_document(key) for key in keys] + [ENV_KEY] * env
+        shown = [key_document(key) for key in keys + [ENV_KEY] * env]
         return cls.data(dump({"keys": shown}))
 
     @classmethod
@@ -3474,31 +3740,17 @@ class EnvelopeWire:
 
 
 def key_document(key: Key) -> dict:
-    used = key.last_used_at
     return {
-        "id": f"key_{key.uid}",
+        "id": "env" if key is ENV_KEY else f"key_{key.uid}",
         "name": key.name,
         "type": key.type,
         "permissions": json.loads(key.permissions),
         "domains": json.loads(key.domains),
         "existing": key.existing,
         "hint": key.hint,
-        "created_at": iso(key.created_at),
-        "last_used_at": None if used is None else iso(used),
+        "created_at": iso_or_none(key.created_at),
+        "last_used_at": iso_or_none(key.last_used_at),
     }
-
-
-ENV_KEY = {
-    "id": "env",
-    "name": "CONTACTAPI_SECRET_KEY",
-    "type": "secret",
-    "permissions": [],
-    "domains": [],
-    "existing": "update",
-    "hint": "ck_secret_…",
-    "created_at": None,
-    "last_used_at": None,
-}
 
 
 def stamps(at: int) -> dict:
@@ -3542,27 +3794,28 @@ def media_type(environ: dict) -> str:
     return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
 
 
-def read_json() -> dict:
+def read_json(
+    limit: Optional[int] = None, too_large: Optional[ApiError] = None
+) -> dict:
     """The request's JSON object; 415 for another media type, 400 for anything else
-    than an object."""
+    than an object, `too_large` (413) above `limit` bytes."""
     media = media_type(request.environ)
     if media and not re.fullmatch(r"application/([!-.0-~]+\+)?json", media):
         raise UnsupportedMediaType()
-    return parse_object(read_body())
+    return parse_object(read_body(limit or request.app.max_body, too_large))
 
 
-def read_body() -> bytes:
-    limit = request.app.max_body
+def read_body(limit: int, too_large: Optional[ApiError] = None) -> bytes:
     body = request.environ["wsgi.input"].read(min(content_length(), limit + 1))
     if len(body) > limit:
-        raise PayloadTooLarge()
+        raise too_large or PayloadTooLarge()
     return body
 
 
 def content_length() -> float:
     """What the header says; without one, the body's end says it."""
     text = request.environ.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isdigit() else math.inf
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else math.inf
 
 
 def read_query() -> list:
@@ -3599,11 +3852,11 @@ TIMES = {
 
 def read_filters(kind: Kind, pairs: list) -> Filters:
     """What a list's query narrows it to (CONTRACT section 4)."""
-    natural_key, words, named, times = None, (), [], []
+    keys, words, named, times = set(), (), [], []
     for name, value in pairs:
-        field_name = re.fullmatch(r"filter\[(.+)\]", name, re.DOTALL)
+        field_name = re.fullmatch(r"filter\[(.*)\]", name, re.DOTALL)
         if name == kind.key or (field_name and field_name[1] == kind.key):
-            natural_key = kind.clean(value)[1]
+            keys.add(kind.clean(value)[1])
         elif name == "q":
             words = tuple(search_words(value))
         elif name in TIMES:
@@ -3615,7 +3868,7 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
             named.append((field_name[1], value))
     if len(named) > 10:
         raise InvalidRequest("a list takes at most 10 filters", "filter")
-    return Filters(natural_key, None, words, tuple(named), tuple(times))
+    return Filters(tuple(keys), None, words, tuple(named), tuple(times))
 
 
 def client_address(environ: dict, config: Config) -> str:
@@ -3647,6 +3900,8 @@ def is_in(address: str, networks: tuple) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if ip.version == 6 and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
     return any(ip.version == network.version and ip in network for network in networks)
 
 
@@ -3741,19 +3996,18 @@ class Gate:
             environ["contactapi.standing"] = self.by_key.look(caller.ref)
 
     def address(self, environ: dict) -> str:
-        if not self.warned and not self.config.trusted_proxy:
-            self.warn_of_proxy(environ)
         return client_address(environ, self.config)
 
     def warn_of_proxy(self, environ: dict) -> None:
-        if header(environ, "X_FORWARDED_FOR") or header(environ, "FORWARDED"):
-            near = is_in(environ.get("REMOTE_ADDR", ""), PRIVATE)
-            if near:
-                self.warned = True
-                log.warning(
-                    "a proxy forwards requests but CONTACTAPI_TRUSTED_PROXY is not "
-                    "set: all visitors count as one"
-                )
+        """Once, of a proxy near by that is not trusted."""
+        if self.warned or self.config.trusted_proxy:
+            return
+        if is_in(environ.get("REMOTE_ADDR", ""), PRIVATE):
+            self.warned = True
+            log.warning(
+                "a proxy forwards requests but CONTACTAPI_TRUSTED_PROXY is not set: "
+                "all visitors count as one"
+            )
 
 
 PRIVATE = tuple(
@@ -3768,6 +4022,7 @@ PRIVATE = tuple(
 def check_origin(environ: dict, caller: Caller) -> None:
     """The domain lock: Origin decides, without one Referer, without either 403."""
     origin = header(environ, "ORIGIN") or header(environ, "REFERER")
+    origin = origin.encode("latin-1").decode("utf-8", "replace")
     if origin_allowed(caller.domains, origin):
         return
     shown = origin[:100].encode("ascii", "replace").decode() or "no Origin"
@@ -3802,6 +4057,9 @@ class Guard:
                 body = callback(**arguments)
                 return body.encode() if isinstance(body, str) else body
             except ApiError as err:
+                if isinstance(err, Unavailable):
+                    where = request.environ["contactapi.id"]
+                    log.error("%s: %s", where, err.__cause__ or err)
                 raise HTTPError(err.status, exception=err) from None
             except HTTPResponse:
                 raise
@@ -3829,6 +4087,8 @@ class Api(Bottle):
         environ["contactapi.id"] = secrets.token_hex(8)
         environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
+        if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
+            self.gate.warn_of_proxy(environ)
 
         def respond(status: str, headers: list, exc_info: Any = None) -> Callable:
             headers += self.common_headers(environ)
@@ -3860,6 +4120,8 @@ class Api(Bottle):
         `contactapi.refusal`), and a body over its path's limit."""
         environ = request.environ
         err = REFUSALS.get(environ.get("contactapi.refusal"))
+        if err is None and not is_utf8_path(environ["bottle.raw_path"]):
+            err = NotFound
         if err is None and self.body_limit(environ) < content_length() < math.inf:
             err = PayloadTooLarge
         if err is not None:
@@ -3870,9 +4132,10 @@ class Api(Bottle):
         takes large ones, by its key."""
         needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
         if needs and environ["REQUEST_METHOD"] == "POST":
-            caller = self.gate.identify(environ)
-            if caller and all(map(caller.may, needs)):
-                return LARGE_BODY
+            with contextlib.suppress(Unavailable):
+                caller = self.gate.identify(environ)
+                if caller and all(map(caller.may, needs)):
+                    return LARGE_BODY
         return self.max_body
 
     # everything that is no success
@@ -3884,12 +4147,23 @@ class Api(Bottle):
         if isinstance(err, MethodNotAllowed) and request.method == "OPTIONS":
             return preflight(err)
         if "contactapi.counted" not in request.environ and request.path != "/healthz":
-            self.gate.look(request.environ)
+            err = self.look(err)
         response.status = err.status
         response.content_type = JSON
         for name, value in err.headers.items():
             response.set_header(name, value)
         return wire_of(request.path).error(err)
+
+    def look(self, err: ApiError) -> ApiError:
+        """Counts a request that was refused before its key was asked for."""
+        try:
+            self.gate.look(request.environ)
+        except Unavailable as outage:
+            return outage
+        except Exception as failure:
+            log_failure(request.environ["contactapi.id"], failure)
+            return InternalError()
+        return err
 
     def as_api_error(self, res: HTTPError) -> ApiError:
         """What Bottle's router, or Bottle itself, refused."""
@@ -3910,6 +4184,15 @@ LARGE_BODY = 64 * 2**20
 # What Waitress's parser refuses, by its status.
 REFUSALS = {413: PayloadTooLarge, 500: InternalError}
 REFUSALS.update(dict.fromkeys((400, 431, 501), InvalidRequest))
+
+
+def is_utf8_path(path: str) -> bool:
+    """Bottle would leave out what is not."""
+    try:
+        return path.isascii() or bool(path.encode("latin-1").decode("utf-8"))
+    except ValueError:
+        return False
+
 
 EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 
@@ -3974,7 +4257,8 @@ class JsonFormatter(logging.Formatter):
             "message": without_controls(record.getMessage(), "\n"),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            trace = self.formatException(record.exc_info)
+            line["traceback"] = without_controls(trace, "\n")
         return dump(line).encode("utf-8", "backslashreplace").decode()
 
 
@@ -4083,13 +4367,13 @@ def add_history(app: Api, records: Records) -> None:
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
         uid = parse_id(kind.prefix, ref)
-        rows = records.history(caller.workspace, uid, after, limit)
-        return NativeWire.events(rows, limit, after)
+        page = records.history(caller.workspace, uid, after, limit)
+        return NativeWire.events(page)
 
     @app.delete(base, needs=(f"{kind.plural}:write",))
     def erase_history(caller: Caller, ref: str) -> str:
         uid = parse_id(kind.prefix, ref)
-        erased = records.erase_history(caller.workspace, uid)
+        erased = records.erase_history(caller, uid)
         return dump({"id": f"{kind.prefix}_{uid}", "erased": erased})
 
 
@@ -4100,7 +4384,7 @@ def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> Non
 
     def export(lines: Iterator[str], media: str) -> Iterator[bytes]:
         response.content_type = media
-        return streamed(lines, exports)
+        return streamed(lines, exports, records.store.turns)
 
     @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,))
     def export_jsonl(caller: Caller) -> Iterator[bytes]:
@@ -4121,8 +4405,8 @@ def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> Non
         def take_in(caller: Caller) -> str:
             if media_type(request.environ) not in medias:
                 raise UnsupportedMediaType(f"send {medias[0]}")
-            lines = bounded_lines(request.environ["wsgi.input"], 4 * app.max_body)
-            with imports:
+            lines = bounded_lines(request.environ["wsgi.input"], records.longest_line)
+            with imports, records.store.turns.away():
                 report = take_all(records, caller, read_lines(lines, kind.key))
             return dump(report.body())
 
@@ -4141,22 +4425,23 @@ def take_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
     return report
 
 
-def streamed(lines: Iterator[str], slots: Slots) -> Iterator[bytes]:
+def streamed(texts: Iterator[str], slots: Slots, turns: Turns) -> Iterator[bytes]:
     """The answer's body. What can be refused is refused before the first byte."""
-    slots.__enter__()
-    try:
-        first = next(lines, "")
-    except BaseException:
-        slots.__exit__()
-        raise
+
+    def produce() -> Iterator[bytes]:
+        with slots, turns.away():
+            for text in texts:
+                yield text.encode()
+
+    chunks = produce()
+    first = next(chunks, b"")
 
     def body() -> Iterator[bytes]:
         try:
-            yield first.encode()
-            for text in lines:
-                yield text.encode()
+            yield first
+            yield from chunks
         finally:
-            slots.__exit__()
+            chunks.close()
 
     return body()
 
@@ -4165,8 +4450,7 @@ def add_events(app: Api, services: "Services") -> None:
     @app.get("/v1/events", needs=(EVERYTHING,))
     def list_events(caller: Caller) -> str:
         after, limit = read_place()
-        rows = services.events.page(caller.workspace, after, limit)
-        return NativeWire.events(rows, limit, after)
+        return NativeWire.events(services.events.page(caller.workspace, after, limit))
 
     @app.get("/v1/stats", needs=(EVERYTHING,))
     def stats(caller: Caller) -> str:
@@ -4187,13 +4471,23 @@ def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
     """All that is held on a person, for an access request."""
 
     @app.get("/v1/contacts/<ref>/export", needs=("contacts:read", "calls:read"))
-    def export_subject(caller: Caller, ref: str) -> str:
-        row = contacts.get(caller.workspace, parse_id("con", ref))
-        held = [call.document() for call in calls.of_contact(caller.workspace, row.uid)]
-        events = contacts.history(caller.workspace, row.uid, None, 2**31)
-        history = ",".join(map(NativeWire.event, events))
-        contact = NativeWire.one(CONTACTS, row)
-        return f'{{"contact":{contact},"calls":{dump(held)},"history":[{history}]}}'
+    def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
+        workspace = caller.workspace
+        row = contacts.get(workspace, parse_id("con", ref))
+        held = [call.document() for call in calls.of_contact(workspace, row.uid)]
+        head = f'{{"contact":{NativeWire.one(CONTACTS, row)},"calls":{dump(held)}'
+        events = every_event(contacts, workspace, row.uid)
+        texts = itertools.chain([f'{head},"history":['], events, ["]}"])
+        return streamed(texts, contextlib.nullcontext(), contacts.store.turns)
+
+
+def every_event(records: Records, workspace: int, uid: str) -> Iterator[str]:
+    before, comma, more = None, "", True
+    while more:
+        rows, before, more = records.history(workspace, uid, before, 100)
+        for row in rows:
+            yield comma + NativeWire.event(row)
+            comma = ","
 
 
 def add_read(app: Api, records: Records) -> None:
@@ -4218,18 +4512,18 @@ def add_read(app: Api, records: Records) -> None:
 
 def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
     named = tuple((name, query[name]) for name in shape.filters if name in query)
-    text, natural_key, part, times = query.get(kind.key), None, None, ()
+    text, natural_keys, part, times = query.get(kind.key), (), None, ()
     if text is not None and shape.part:
         part = fold(text)
     elif text is not None:
-        natural_key = kind.clean(text)[1]
+        natural_keys = (kind.clean(text)[1],)
     if "updated_since" in query:
         since = parse_time(query["updated_since"])
         if since is None:
             message = "updated_since must be an ISO 8601 time"
             raise InvalidRequest(message, "updated_since")
         times = (("updated_at", ">=", since),)
-    return Filters(natural_key, part, (), named, times)
+    return Filters(natural_keys, part, (), named, times)
 
 
 def add_keys_api(app: Api, keys: Keys) -> None:
@@ -4262,7 +4556,10 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         sent = {
             n: document[n] for n in ("name", "domains", "existing") if n in document
         }
-        return EnvelopeWire.key(keys.update(ref, sent, caller.workspace, caller))
+        key = keys.update(ref, sent, caller.workspace, caller)
+        if caller.may("keys:read"):
+            return EnvelopeWire.key(key)
+        return EnvelopeWire.data(dump({"id": f"key_{key.uid}", **sent}))
 
     @app.delete(one, needs=("keys:write",))
     def revoke_key(caller: Caller, ref: str) -> str:
@@ -4276,8 +4573,9 @@ def add_calls(app: Api, calls: Calls) -> None:
 
     @app.post("/api/calls/create", needs=("calls:write",))
     def create_call(caller: Caller) -> str:
+        document = read_json()
         name = idempotency_key(header(request.environ, "IDEMPOTENCY_KEY"))
-        text, replayed = calls.create(caller, read_json(), name)
+        text, replayed = calls.create(caller, document, name)
         response.status = 201
         if replayed:
             response.set_header("Idempotency-Replayed", "true")
@@ -4350,28 +4648,29 @@ def add_twilio(app: Api, calls: Calls, config: Config) -> None:
             app.gate.refuse_unsigned(environ)
         environ["contactapi.counted"] = True
         said = dict(form)
-        status = {"initiated": "queued"}.get(
-            said.get("CallStatus"), said.get("CallStatus")
-        )
-        duration = said.get("CallDuration", "")
+        status = said.get("CallStatus")
+        status = "queued" if status == "initiated" else status
         calls.report(
             parse_id("call", ref),
             said.get("CallSid", ""),
-            int(said["SequenceNumber"])
-            if said.get("SequenceNumber", "").isdigit()
-            else 0,
+            small_number(said.get("SequenceNumber", "")),
             status if status in STAGE else None,
-            int(duration) if re.fullmatch("[0-9]{1,9}", duration) else None,
+            small_number(said.get("CallDuration", "")),
         )
         return EnvelopeWire.data("null")
 
 
+def small_number(text: str) -> Optional[int]:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+
+
 def read_form() -> list:
-    """(name, value) pairs of a form, as Twilio sends it."""
+    """(name, value) pairs of a form; another media type has none, and no signature
+    that fits."""
     if media_type(request.environ) != "application/x-www-form-urlencoded":
-        raise UnsupportedMediaType("send application/x-www-form-urlencoded")
+        return []
     try:
-        text = read_body().decode("utf-8")
+        text = read_body(request.app.max_body).decode("utf-8")
         return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
     except ValueError:
         raise InvalidRequest("the form cannot be read") from None
@@ -4388,9 +4687,8 @@ def read_place() -> tuple:
 def read_submission() -> dict:
     """A publishable key's JSON object, within its smaller bounds."""
     limit = request.app.max_body // 4
-    if limit < content_length() < math.inf:
-        raise InvalidRequest(f"a publishable key sends at most {limit} bytes")
-    document = read_json()
+    too_large = InvalidRequest(f"a publishable key sends at most {limit} bytes")
+    document = read_json(limit, too_large)
     if len(document) > 100 or any(len(name) > 100 for name in document):
         message = "a publishable key sends at most 100 fields, named by 100 characters"
         raise InvalidRequest(message)
@@ -4418,7 +4716,17 @@ class Parser(HTTPRequestParser):
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("both Content-Length and Transfer-Encoding")
         if self.body_rcv is not None:
-            self.adj = BodyLimit(self.adj, self.adj.body_limit(self.as_environ()))
+            self.limit = self.adj.body_limit(self.as_environ())
+            self.adj = BodyLimit(self.adj, self.limit * (8 if self.chunked else 1))
+
+    def received(self, data: bytes) -> int:
+        consumed = super().received(data)
+        # Waitress counts the framing of chunks, too: that has a bound of its own.
+        if self.chunked and not self.error and len(self.body_rcv) > self.limit:
+            self.error, self.completed = RequestEntityTooLarge(""), True
+        if self.completed:  # there is no body, or it is refused: do not ask for it
+            self.expect_continue = False
+        return consumed
 
     def as_environ(self) -> dict:
         return {
@@ -4450,10 +4758,13 @@ class AnswerTask(WSGITask):
         channel = self.channel
         # What is still to come on this connection is answered first.
         last = len(channel.requests) == 1 and channel.request is None
-        if channel.server.stopping and last:
+        if channel.server.stopping and last and not channel.has_more():
             self.set_close_on_finish()
         channel.streams = self.content_length is None
-        return super().build_response_header()
+        head = super().build_response_header()
+        if self.request.command == "HEAD":
+            self.chunked_response = False
+        return head
 
 
 class RefusedTask(WSGITask):
@@ -4479,15 +4790,24 @@ class Channel(HTTPChannel):
     streams = False  # whether the answer in hand is a stream without a length
 
     def received(self, data: bytes) -> bool:
-        if self.request is None:
+        before = self.request
+        taken = super().received(data)
+        if self.request is not before or before is None:
             self.began = time.time()
-        return super().received(data)
+        return taken
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         # May wait for a client that does not read: not at the others' expense.
         if self.total_outbufs_len > self.adj.outbuf_high_watermark:
             with self.server.task_dispatcher.turns.away():
                 super()._flush_outbufs_below_high_watermark()
+
+    def has_more(self) -> bool:
+        """Whether the client has sent something that was not read yet."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def at_rest(self) -> bool:
         """Nothing is being received, worked on or sent."""
@@ -4583,8 +4903,8 @@ class Server(TcpWSGIServer):
             self.turn(1)
         self.drain()
 
-    def stop(self, *_: Any) -> None:
-        """The handler of SIGTERM and SIGINT."""
+    def stop(self) -> None:
+        """May be called by a signal's handler."""
         self.stopping = True
         self.pull_trigger()
 
@@ -4663,17 +4983,32 @@ class Services(NamedTuple):
     calls: Calls
 
     def close(self) -> None:
-        self.keys.save_last_used()
+        self.store.patience = 1
+        try:
+            self.keys.save_last_used()
+        except Unavailable as err:
+            log.warning("the last use of keys was not saved: %s", err.__cause__)
         self.store.close()
 
+    def stop(self) -> None:
+        """A server's end: no copy stays of what was erased."""
+        self.store.patience = 1
+        try:
+            self.store.rewrite_if_due()
+        except Unavailable as err:
+            log.warning("the file is rewritten at the next stop: %s", err.__cause__)
+        self.close()
 
-def open_services(config: Config, clock: Callable = time.time) -> Services:
+
+def open_services(
+    config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
+) -> Services:
     store = open_database(config.database)
     events = Events(store)
     return Services(
         store,
         Workspaces(store),
-        Keys(store, clock, config.secret_key),
+        Keys(store, clock, ticker, config.secret_key),
         events,
         *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
         Calls(config, store, events, clock),
@@ -4688,7 +5023,7 @@ def make_app(
 ) -> Api:
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
     seconds that pass; tests turn both. `app.services` is what it stands on."""
-    services = services or open_services(config, clock)
+    services = services or open_services(config, clock, ticker)
     app = Api(Gate(services.keys, config, ticker), config.max_body)
     app.services = services
     add_health(app, services.store)
@@ -4710,21 +5045,21 @@ def make_app(
 class Housekeeper(threading.Thread):
     """What is done beside the requests: now and then, every hour, every night."""
 
-    SECONDS, HOUR, NIGHT = 30, 3600, "03"
+    SECONDS, HOUR, NIGHT = 30, 3600, 3
 
     def __init__(self, config: Config, services: Services, clock: Callable = time.time):
         super().__init__(name="housekeeper", daemon=True)
         self.config, self.services, self.clock = config, services, clock
         self.done = threading.Event()
         self.tidied = 0.0
-        self.last_night = time.strftime("%Y-%m-%d", time.localtime(clock()))
+        self.last_night = self.night()
 
     def run(self) -> None:
         while not self.done.wait(self.SECONDS):
             try:
                 self.tick()
             except (Unavailable, Mistake) as err:
-                log.error("housekeeping: %s", err)
+                log.error("housekeeping: %s", err.__cause__ or err)
             except Exception as err:
                 log_failure("housekeeping", err)
 
@@ -4737,16 +5072,20 @@ class Housekeeper(threading.Thread):
         if self.clock() - self.tidied >= self.HOUR:
             self.tidied = self.clock()
             self.tidy()
-        today, hour = time.strftime("%Y-%m-%d %H", time.localtime(self.clock())).split()
-        if today != self.last_night and hour >= self.NIGHT:
-            self.last_night = today
-            self.nightly(today)
+        if self.night() != self.last_night:
+            self.last_night = self.night()
+            self.nightly(self.last_night)
+
+    def night(self) -> str:
+        """The date of the newest night: a day begins at NIGHT o'clock."""
+        moment = time.localtime(self.clock() - self.NIGHT * 3600)
+        return time.strftime("%Y-%m-%d", moment)
 
     def tidy(self) -> None:
         """Deletes what has been kept long enough."""
         now, day = micros(self.clock()), 86_400_000_000
         self.services.events.expire(now - self.config.history_days * day)
-        self.services.calls.forget_answers()
+        self.services.calls.forget()
         if self.config.retention_days:
             before = now - self.config.retention_days * day
             gone = self.services.contacts.delete_untouched(before)
@@ -4754,20 +5093,20 @@ class Housekeeper(threading.Thread):
                 log.info("retention: %d contacts deleted", gone)
 
     def nightly(self, today: str) -> None:
-        store = self.services.store
-        if store.needs_rewrite() and store.is_small():
-            store.rewrite()
+        self.services.store.rewrite_if_due()
         if self.config.backup_dir:
             self.back_up(self.config.backup_dir, today)
 
     def back_up(self, folder: str, today: str) -> None:
+        name = r"contactapi-\d{4}-\d\d-\d\d\.db"
         path = os.path.join(folder, f"contactapi-{today}.db")
         if not os.path.exists(path):
             self.services.store.backup(path)
-        mine = re.compile(r"contactapi-\d{4}-\d\d-\d\d\.db")
-        kept = sorted(name for name in os.listdir(folder) if mine.fullmatch(name))
-        for name in kept[:-7]:
-            os.unlink(os.path.join(folder, name))
+        there = sorted(os.listdir(folder))
+        kept = [one for one in there if re.fullmatch(name, one)]
+        cut_short = [one for one in there if re.fullmatch(name + r"\.\w+\.part", one)]
+        for one in cut_short + kept[:-7]:
+            os.unlink(os.path.join(folder, one))
         log.info("backed up to %s", path)
 
 
@@ -4780,8 +5119,13 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     services = open_services(config)
     app = make_app(config, services=services)
     server = Server(app, sock, config.threads)
-    signal.signal(signal.SIGTERM, server.stop)
-    signal.signal(signal.SIGINT, server.stop)
+
+    def stop(*_: Any) -> None:
+        services.store.patience = 1  # a lock of another process must not hold us up
+        server.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     where = f"{url_of(sock)}, database {config.database}"
     log.info("contactapi %s listens on %s", VERSION, where)
     offer_keys(config, services, url_of(sock))
@@ -4794,7 +5138,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     server.run()
     for thread in threads:
         thread.stop()
-    services.close()
+    services.stop()
     log.info("stopped")
 
 
@@ -4858,7 +5202,7 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         for key in services.keys.list()
     ]
     if services.keys.env:
-        rows.append({**ENV_KEY, "workspace": "default"})
+        rows.append({**key_document(ENV_KEY), "workspace": "default"})
     if args.json:
         print(dump(rows))
         return
@@ -4891,8 +5235,6 @@ class Progress:
 def records_of(services: Services, args: argparse.Namespace) -> tuple:
     """(the records of --kind, the number of --workspace, csv or jsonl)."""
     form = args.file.rpartition(".")[2].lower()
-    if form not in ("csv", "jsonl"):
-        raise Mistake(f"{args.file} must end in .csv or .jsonl", 2)
     workspace = services.workspaces.find(args.workspace)
     return getattr(services, args.kind), workspace, form
 
@@ -4906,7 +5248,7 @@ def import_file(services: Services, args: argparse.Namespace) -> None:
         with open(args.file, "rb") as file:
             progress = Progress(os.fstat(file.fileno()).st_size)
             lines = read_lines(
-                bounded_lines(file, 4 * records.max_body), records.kind.key
+                bounded_lines(file, records.longest_line), records.kind.key
             )
             for report in records.take_in(caller, lines):
                 progress.show(file.tell(), f"{report.created + report.updated} lines")
@@ -4937,11 +5279,12 @@ def export_file(services: Services, args: argparse.Namespace) -> None:
     print(f"{args.file}: {total} {args.kind}")
 
 
+def verify_backup(config: Config, args: argparse.Namespace) -> None:
+    verify(args.file)
+    print(f"{args.file} is whole")
+
+
 def backup(services: Services, args: argparse.Namespace) -> None:
-    if args.verify:
-        verify(args.file)
-        print(f"{args.file} is whole")
-        return
     services.store.backup(args.file)
     print(f"{args.file}: {os.path.getsize(args.file)} bytes")
 
@@ -4984,16 +5327,40 @@ def copy(config: Config, args: argparse.Namespace) -> None:
 # -- main
 
 
+class Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise Mistake(f"{message}; see --help", 2)
+
+
+def option(cast: Callable) -> Callable:
+    """An argparse type that lets a setting's text through if it can be read."""
+
+    def check(text: str) -> str:
+        try:
+            cast(text)
+        except ValueError as err:
+            raise argparse.ArgumentTypeError(f"give {err}") from None
+        return text
+
+    return check
+
+
+def a_data_file(text: str) -> None:
+    if not text.lower().endswith((".csv", ".jsonl")):
+        raise ValueError("FILE.csv or FILE.jsonl")
+
+
 def parser() -> argparse.ArgumentParser:
     rows = Config.table()
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:{width}}  {about} ({default})" for name, default, about in rows]
-    top = argparse.ArgumentParser(
+    top = Arguments(
         prog="contactapi.py",
         description="A contact store and form backend in one file.",
         epilog="environment (default):\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.set_defaults(usage=False)
     top.add_argument("--version", action="version", version=f"contactapi {VERSION}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_serve(commands)
@@ -5005,8 +5372,10 @@ def parser() -> argparse.ArgumentParser:
 def add_serve(commands: Any) -> None:
     command = commands.add_parser("serve", help="serve the API (the default command)")
     command.add_argument("--host", help="CONTACTAPI_HOST")
-    command.add_argument("--port", help="PORT")
-    command.add_argument("--database", metavar="URL", help="DATABASE_URL")
+    command.add_argument("--port", type=option(a_port), help="PORT")
+    command.add_argument(
+        "--database", metavar="URL", type=option(a_database), help="DATABASE_URL"
+    )
     command.set_defaults(run=serve)
 
 
@@ -5048,7 +5417,7 @@ def add_keys(commands: Any) -> None:
         (show, keys_list),
         (revoke, keys_revoke),
     ):
-        action.set_defaults(run=run)
+        action.set_defaults(run=run, usage=True)
 
 
 def add_files_commands(commands: Any) -> None:
@@ -5061,7 +5430,7 @@ def add_files_commands(commands: Any) -> None:
         ("export", export_file, "write FILE.csv or FILE.jsonl, which must not exist"),
     ):
         command = commands.add_parser(name, help=about)
-        command.add_argument("file", metavar="FILE")
+        command.add_argument("file", metavar="FILE", type=option(a_data_file))
         kinds = [kind.plural for kind in KINDS]
         command.add_argument("--kind", choices=kinds, default=kinds[0])
         command.add_argument("--workspace", default="default")
@@ -5103,28 +5472,44 @@ def run_command(args: argparse.Namespace) -> None:
     environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
     config = Config.from_env(environ)
     start_logging(config)
-    if args.run in (serve, copy):
+    if args.run is backup and args.verify:
+        args.run = verify_backup
+    if args.run in (serve, copy, verify_backup):
         return args.run(config, args)
+    if args.run in (backup, export_file):
+        refuse_existing(args.file)
+    if args.run in (backup, check, export_file) and not os.path.exists(config.database):
+        raise Mistake(f"{config.database} is not there")
     services = open_services(config)
     try:
         args.run(services, args)
     except InvalidRequest as err:
-        raise Mistake(err.message, 2) from None
+        raise Mistake(err.message, 2 if args.usage else 1) from None
+    except Unavailable as err:
+        raise Mistake(f"{config.database} cannot be used: {err.__cause__}") from None
     except ApiError as err:
         raise Mistake(err.message) from None
     finally:
         services.close()
 
 
+def complain(message: str) -> None:
+    """One line to standard error, a JSON object where every line is one."""
+    forms = [handler.formatter for handler in logging.getLogger().handlers]
+    if any(isinstance(form, JsonFormatter) for form in forms):
+        log.error("%s", message)
+    else:
+        print(f"contactapi: {message}", file=sys.stderr)
+
+
 def main(argv: Optional[list] = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("--host", "--port", "--database"):
         argv = ["serve", *argv]
-    args = parser().parse_args(argv)
     try:
-        run_command(args)
+        run_command(parser().parse_args(argv))
     except Mistake as err:
-        print(f"contactapi: {err}", file=sys.stderr)
+        complain(str(err))
         return err.status
     except KeyboardInterrupt:
         return 130

@@ -1,0 +1,19 @@
+"""What the tests with real processes share."""
+
+import pytest
+from processes import Server
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Makes started servers, each over a folder of its own unless told which."""
+    servers = []
+
+    def start(folder=None, preexec_fn=None, **settings):
+        server = Server(folder or tmp_path / f"data{len(servers)}", **settings)
+        servers.append(server)
+        return server.start(preexec_fn=preexec_fn)
+
+    yield start
+    for server in servers:
+        server.kill()

@@ -1,0 +1,225 @@
+"""Twilio on 127.0.0.1, as its published OpenAPI description has it.
+
+The tables below say what github.com/twilio/twilio-oai, spec/json/twilio_api_v2010.json
+(read at commit d50069b of 2026-04-14) says of the operations CreateCall and UpdateCall:
+the parameters' names, types and formats, what is required, the answer's status. Each
+request is held against them; what does not fit is in `problems` and is answered 400.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import re
+import threading
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+ACCOUNT = "AC" + "0123456789abcdef" * 2
+TOKEN = "12345"
+
+CALLS = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Calls\.json")
+CALL = re.compile(
+    r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Calls/(CA[0-9a-fA-F]{32})\.json"
+)
+
+FORMATS = {
+    "endpoint": r"\+[0-9]{2,15}|client:.+|sip:.+",
+    "uri": r"https?://[^\s/_]+(/\S*)?",  # "underscores are not permitted" in hosts
+    "http-method": r"GET|POST",
+    "integer": r"[0-9]+",
+    "boolean": r"true|false",
+    "event": r"initiated|ringing|answered|completed",
+    "update-status": r"canceled|completed",
+    "string": r"(?s).*",
+}
+COMMON = {
+    "Url": "uri",
+    "Method": "http-method",
+    "FallbackUrl": "uri",
+    "FallbackMethod": "http-method",
+    "StatusCallback": "uri",
+    "StatusCallbackMethod": "http-method",
+    "Twiml": "string",
+    "TimeLimit": "integer",
+}
+CREATE_CALL = COMMON | {
+    "To": "endpoint",
+    "From": "endpoint",
+    "StatusCallbackEvent": "event",
+    "SendDigits": "string",
+    "Timeout": "integer",
+    "Record": "boolean",
+    "RecordingChannels": "string",
+    "RecordingStatusCallback": "string",
+    "RecordingStatusCallbackMethod": "http-method",
+    "RecordingStatusCallbackEvent": "string",
+    "SipAuthUsername": "string",
+    "SipAuthPassword": "string",
+    "MachineDetection": "string",
+    "MachineDetectionTimeout": "integer",
+    "MachineDetectionSpeechThreshold": "integer",
+    "MachineDetectionSpeechEndThreshold": "integer",
+    "MachineDetectionSilenceTimeout": "integer",
+    "Trim": "string",
+    "CallerId": "string",
+    "AsyncAmd": "string",
+    "AsyncAmdStatusCallback": "uri",
+    "AsyncAmdStatusCallbackMethod": "http-method",
+    "Byoc": "string",
+    "CallReason": "string",
+    "CallToken": "string",
+    "RecordingTrack": "string",
+    "ClientNotificationUrl": "uri",
+    "ApplicationSid": "string",
+}
+UPDATE_CALL = COMMON | {"Status": "update-status"}
+REQUIRED = {"To", "From"}
+ONE_OF = {"Url", "Twiml", "ApplicationSid"}
+ARRAYS = {"StatusCallbackEvent", "RecordingStatusCallbackEvent"}  # these may repeat
+
+
+def problems_of(method, path, headers, form):
+    """What does not fit Twilio's description: an empty list for a good request."""
+    found = []
+    create, update = CALLS.fullmatch(path), CALL.fullmatch(path)
+    if method != "POST" or not (create or update):
+        return [f"no such operation: {method} {path}"]
+    account = (create or update)[1]
+    pair = base64.b64encode(f"{account}:{TOKEN}".encode()).decode()
+    if account != ACCOUNT or headers.get("Authorization") != f"Basic {pair}":
+        found.append("no basic authorization of the account")
+    if headers.get("Content-Type") != "application/x-www-form-urlencoded":
+        found.append("not form-encoded")
+    names = [name for name, _ in form]
+    table = CREATE_CALL if create else UPDATE_CALL
+    for name, value in form:
+        if name not in table:
+            found.append(f"{name} is no parameter")
+        elif not re.fullmatch(FORMATS[table[name]], value):
+            found.append(f"{name} is no {table[name]}: {value}")
+    found += [
+        f"{name} is repeated" for name in set(names) - ARRAYS if names.count(name) > 1
+    ]
+    if create:
+        found += [f"{name} is missing" for name in REQUIRED - set(names)]
+        if len(ONE_OF & set(names)) != 1:
+            found.append("one of Url, Twiml, ApplicationSid is needed")
+    return found
+
+
+def answer_to(path, form, sid):
+    """(status, body) as described: 201 for CreateCall, 200 for UpdateCall."""
+    said = dict(form)
+    ended = said.get("Status", "queued")
+    body = {
+        "sid": sid,
+        "account_sid": ACCOUNT,
+        "api_version": "2010-04-01",
+        "to": said.get("To"),
+        "from": said.get("From"),
+        "status": ended,
+        "direction": "outbound-api",
+        "duration": None,
+        "date_created": "Tue, 31 Aug 2010 20:36:28 +0000",
+        "uri": f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json",
+    }
+    return (201 if CALLS.fullmatch(path) else 200), body
+
+
+class Double:
+    """Listens on `port` until closed. `placed` holds the forms of the calls it took,
+    `ended` the SIDs it was asked to end. While `silent`, it takes requests and says
+    nothing."""
+
+    def __init__(self, port=0):
+        self.requests, self.placed, self.ended, self.problems = [], [], [], []
+        self.silent, self.released = False, threading.Event()
+        double = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                double.take(self)
+
+            def log_message(self, *_):
+                pass
+
+        class TwilioServer(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def handle_error(self, *_):
+                """A client that was killed is no error of ours."""
+
+        self.server = TwilioServer(("127.0.0.1", port), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def take(self, handler):
+        raw = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
+        form = parse_qsl(raw, keep_blank_values=True, strict_parsing=True)
+        self.requests.append((handler.path, form))
+        if self.silent:
+            self.released.wait(60)
+            handler.close_connection = True
+            return
+        found = problems_of(handler.command, handler.path, handler.headers, form)
+        if found:
+            self.problems += found
+            self.say(handler, 400, {"code": 20001, "message": found[0]})
+            return
+        update = CALL.fullmatch(handler.path)
+        if update:
+            self.ended.append(update[2])
+        else:
+            self.placed.append(dict(form))
+        sid = update[2] if update else f"CA{len(self.placed):032x}"
+        self.say(handler, *answer_to(handler.path, form, sid))
+
+    def say(self, handler, status, body):
+        text = json.dumps(body).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    def close(self):
+        self.released.set()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def sign(url, form, token=TOKEN):
+    """X-Twilio-Signature of (name, value) pairs."""
+    text = url + "".join(name + value for name, value in sorted(set(form)))
+    digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def call_back(url, port, form, signature=None):
+    """Posts a status callback as Twilio would to `url`, which leads to this port;
+    returns the answer's status."""
+    parts = urlsplit(url)
+    headers = {
+        "Host": parts.netloc,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Twilio-Signature": signature or sign(url, list(form.items())),
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", parts.path, urlencode(form), headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
