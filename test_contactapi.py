@@ -9479,3 +9479,56 @@ def test_a_twilio_setting_that_cannot_be_read_names_the_variable(name, value):
     with pytest.raises(Mistake, match=name) as caught:
         Config.from_env({**TWILIO, name: value})
     assert value not in str(caught.value).replace("+44,+49 or *", "")
+
+
+###############################################################################
+# README ######################################################################
+###############################################################################
+
+
+README = SOURCE.with_name("README.md").read_text(encoding="utf-8")
+
+
+def between(mark):
+    """The rows of a table of the README, without its head."""
+    table = README.split(f"<!-- {mark} -->\n")[1].split(f"\n<!-- /{mark} -->")[0]
+    return table.splitlines()[2:]
+
+
+def test_the_readme_lists_every_endpoint_and_what_it_needs(api):
+    rows = []
+    for route in api.app.routes:
+        needs = route.config.get("needs")
+        if needs is None:
+            continue
+        path = re.sub(r"<ref(:re:.*\+)?>", ":id", route.rule)
+        named = ", ".join(f"`{name}`" for name in needs)
+        shown = "a secret key" if needs == (contactapi.EVERYTHING,) else named
+        shown += ", or a publishable key" if route.config.get("public") else ""
+        rows.append(f"| `{route.method} {path}` | {shown} |")
+    assert between("routes") == rows
+
+
+def test_the_readme_and_the_help_list_every_setting(capsys):
+    rows = []
+    for variable, default, about in Config.table():
+        shown = "none" if default == "none" else f"`{default}`"
+        rows.append(f"| `{variable}` | {shown} | {about} |")
+    assert between("settings") == rows
+    with pytest.raises(SystemExit):
+        contactapi.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"  {variable} " in text for variable, _, _ in Config.table())
+
+
+def test_the_readme_names_every_command_and_every_code():
+    for command in ("serve", "keys create", "keys update", "keys list", "keys revoke"):
+        assert f"python contactapi.py {command}" in README.replace("[serve]", "serve")
+    for command in ("import", "export", "backup", "copy", "check", "--version"):
+        assert f"python contactapi.py {command}" in README
+    used = {
+        error.code
+        for error in vars(contactapi).values()
+        if isinstance(error, type) and issubclass(error, contactapi.ApiError)
+    }
+    assert all(f"`{code}`" in README for code in used)

@@ -23,14 +23,13 @@ from twilio_double import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import contactapi  # noqa: E402
-
-twilio = pytest.importorskip("twilio")
 from twilio.http import HttpClient  # noqa: E402
 from twilio.http.response import Response  # noqa: E402
 from twilio.request_validator import RequestValidator  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 from twilio.rest.api.v2010.account.call import CallContext, CallList  # noqa: E402
+
+import contactapi  # noqa: E402
 
 LETTERS = "abcXYZ019 +&=%?#/:_-.~é日本😀ßÅ\u0301\n\0\u200f'\""
 SCHEMES = {"https": 443, "http": 80}

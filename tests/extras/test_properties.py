@@ -13,10 +13,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import hypothesis
+
 import contactapi
 from contactapi import CONTACTS, Caller, Config
 
-hypothesis = pytest.importorskip("hypothesis")
 given, st = hypothesis.given, hypothesis.strategies
 
 quick = hypothesis.settings(
