@@ -175,6 +175,16 @@ def some_prefixes(text: str) -> tuple:
     return ("+",) if text == "*" else prefixes
 
 
+def some_fields(text: str) -> tuple:
+    """Names that SQL can spell, so no quotes, backslashes or control characters."""
+    names = tuple(
+        dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    )
+    if len(names) > 10 or not all(re.fullmatch(r"[^'\"\\\0-\x1f]+", n) for n in names):
+        raise ValueError("up to 10 names of fields, without quotes")
+    return names
+
+
 def one_of(*choices: str) -> Callable:
     def cast(text: str) -> str:
         if text not in choices:
@@ -248,6 +258,12 @@ class Config:
         str,
         None,
         "a backup is put there every night, seven are kept",
+    )
+    index_fields: tuple = setting(
+        "CONTACTAPI_INDEX_FIELDS",
+        some_fields,
+        "",
+        "fields (comma-separated) whose `filter[…]` is indexed",
     )
     public_url: Optional[str] = setting(
         "CONTACTAPI_PUBLIC_URL",
@@ -631,7 +647,7 @@ def changed_names(old: dict, new: dict) -> list:
 def searchable(label: str, document: dict) -> str:
     """The folded copy that `q` looks in: the natural key and each top-level text,
     a line each (a word has no line end, so none is found across two fields)."""
-    texts = [label, *(value for value in document.values() if isinstance(value, str))]
+    texts = [label] + [text for text in document.values() if isinstance(text, str)]
     return fold("\n".join(texts)).replace("\0", "\ufffd")
 
 
@@ -843,7 +859,8 @@ def from_base32(text: str) -> Optional[int]:
 
 def new_uid() -> str:
     """A random UUID (version 4) as base32: it says nothing about when it was made."""
-    return base32(uuid.uuid4().int)
+    number = int.from_bytes(os.urandom(16), "big")
+    return base32(number & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62)
 
 
 def uuid_of(uid: str) -> str:
@@ -1369,6 +1386,11 @@ class Turns:
             self.taken = False
 
 
+def json_path(name: str) -> str:
+    """SQL for the JSON text of a top-level field, the same in a query and its index."""
+    return f"fields -> '$.\"{name}\"'"
+
+
 class Job:
     """One piece of work for the writer thread, and the lock its caller waits at."""
 
@@ -1399,7 +1421,7 @@ class Store:
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
 
     def __init__(self, path: str):
-        self.path = path
+        self.path, self.indexed = path, ()
         self.db = Database(path)
         self.turns = Turns()
         self.patience = self.BUSY_SECONDS
@@ -1447,9 +1469,39 @@ class Store:
     def field_equals(self, name: str, spellings: list) -> tuple:
         """SQL that a top-level field is one of these JSON texts, and its parameters."""
         marks = ",".join("?" * len(spellings))
+        if name in self.indexed:
+            return f"{json_path(name)} IN ({marks})", spellings
         if re.search(r'["\\\0-\x1f]', name):  # a path cannot spell it
             return f"json_field(fields, ?) IN ({marks})", [name, *spellings]
         return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
+
+    def index_fields(self, names: tuple) -> None:
+        """Keeps an index for each of these fields, and for no other."""
+        self.indexed = names
+        wanted = {
+            f"{table}_by_{name.encode().hex()}": (table, json_path(name))
+            for name in names
+            for table in (Contact._meta.table_name, Company._meta.table_name)
+        }
+        there = {
+            row[0]
+            for row in self.rows(
+                "SELECT name FROM sqlite_master WHERE type = 'index' "
+                "AND (name LIKE 'contact@_by@_%' ESCAPE '@' "
+                "OR name LIKE 'company@_by@_%' ESCAPE '@')"
+            )
+        }
+
+        def work() -> None:
+            for name in there - wanted.keys():
+                self.run(f"DROP INDEX {name}")
+            for name in wanted.keys() - there:
+                table, value = wanted[name]
+                columns = f"workspace_id, ({value}), created_at"
+                self.run(f"CREATE INDEX {name} ON {table} ({columns})")
+
+        if there != wanted.keys():
+            self.write(work)
 
     # group commit
 
@@ -1787,8 +1839,10 @@ class Kind:
         return label, natural_key, self.others(document)
 
     def others(self, document: dict) -> dict:
-        taken = (*OURS, self.key)
-        return {name: value for name, value in document.items() if name not in taken}
+        others = dict(document)
+        for name in (*OURS, self.key):
+            others.pop(name, None)
+        return others
 
     def document(self, row: Row, time_text: Callable = iso) -> str:
         """The record as /v1 shows it, as JSON text made from the stored text."""
@@ -2673,27 +2727,25 @@ class Records:
         its second (one index look-up, though 100,000 records share that second)."""
         marks = ",".join("?" * len(wanted))
         taken = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
-        taken, last, places = {row[0] for row in taken}, {}, []
+        taken, stored, ours, places = {row[0] for row in taken}, {}, {}, []
         for moment in wanted:
             while moment in taken:
                 second = moment // 1_000_000
-                if second not in last:
-                    last[second] = self._last_place(workspace, second, taken)
-                moment = last[second] = last[second] + 1
+                if second not in stored:
+                    stored[second] = self._last_place(workspace, second)
+                moment = max(stored[second], ours.get(second, 0)) + 1
                 if moment // 1_000_000 > second and self._is_taken(workspace, moment):
                     taken.add(moment)
             taken.add(moment)
-            second = moment // 1_000_000
-            if second in last:
-                last[second] = max(last[second], moment)
             places.append(moment)
+            second = moment // 1_000_000
+            ours[second] = max(ours.get(second, moment), moment)
         return places
 
-    def _last_place(self, workspace: int, second: int, taken: set) -> int:
+    def _last_place(self, workspace: int, second: int) -> int:
         start, end = second * 1_000_000, (second + 1) * 1_000_000
         row = self.store.row(self.last_place, (workspace, start, end))
-        stored = row[0] if row else start
-        return max(stored, *(moment for moment in taken if start <= moment < end))
+        return row[0] if row else start - 1
 
     def _is_taken(self, workspace: int, moment: int) -> bool:
         return (
@@ -2770,7 +2822,10 @@ class Records:
             return Page(self._newest(workspace, total, offset, size), total)
         where, params = self._where(workspace, filters)
         with self.store.turns.away():  # it may take long
-            if filters.words or filters.fields:
+            unindexed = any(
+                name not in self.store.indexed for name, _ in filters.fields
+            )
+            if filters.words or unindexed:
                 return self._capped_page(where, params, offset, size)
             count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
             total = self.store.row(count, params)[0]
@@ -5023,7 +5078,9 @@ def make_app(
 ) -> Api:
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
     seconds that pass; tests turn both. `app.services` is what it stands on."""
-    services = services or open_services(config, clock, ticker)
+    if services is None:
+        services = open_services(config, clock, ticker)
+        services.store.index_fields(config.index_fields)
     app = Api(Gate(services.keys, config, ticker), config.max_body)
     app.services = services
     add_health(app, services.store)
@@ -5117,6 +5174,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     """The port first: nothing is made for a server that cannot listen."""
     sock = listen(config.host, config.port)
     services = open_services(config)
+    services.store.index_fields(config.index_fields)
     app = make_app(config, services=services)
     server = Server(app, sock, config.threads)
 
