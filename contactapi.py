@@ -857,10 +857,17 @@ def from_base32(text: str) -> Optional[int]:
     return int(text.translate(TO_INT32), 32)
 
 
+def new_uids(count: int) -> list:
+    """Random UUIDs (version 4) as base32: nothing in them says when they were made."""
+    noise = os.urandom(16 * count)
+    numbers = (
+        int.from_bytes(noise[i : i + 16], "big") for i in range(0, len(noise), 16)
+    )
+    return [base32(n & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62) for n in numbers]
+
+
 def new_uid() -> str:
-    """A random UUID (version 4) as base32: it says nothing about when it was made."""
-    number = int.from_bytes(os.urandom(16), "big")
-    return base32(number & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62)
+    return new_uids(1)[0]
 
 
 def uuid_of(uid: str) -> str:
@@ -2253,12 +2260,13 @@ class Events:
         return self.store.row(sql, (workspace,))[0]
 
     def expire(self, before: int) -> int:
-        """Deletes events older than `before`, some at a time; how many there were."""
+        """Deletes events older than `before`, some at a time; how many there were. The
+        log is in the order of time: only its beginning is looked at."""
 
         def work() -> int:
             rows = self.store.rows(
-                "SELECT workspace_id, max(id) FROM (SELECT id, workspace_id FROM event "
-                "WHERE created_at < ? ORDER BY id LIMIT 2000) GROUP BY 1",
+                "SELECT workspace_id, max(id) FROM (SELECT * FROM event ORDER BY id "
+                "LIMIT 2000) WHERE created_at < ? GROUP BY 1",
                 (before,),
             )
             gone = 0
@@ -2683,8 +2691,10 @@ class Records:
         places = self._places(workspace, wanted)
         (last,) = self.store.row(self.last_id)
         rows = [
-            Row(number, new_uid(), new.label, new.text, at, new.written_at(at))
-            for number, (new, at) in enumerate(zip(news, places), last + 1)
+            Row(number, uid, new.label, new.text, at, new.written_at(at))
+            for number, (uid, new, at) in enumerate(
+                zip(new_uids(len(news)), news, places), last + 1
+            )
         ]
         self.store.run_many(
             self.insert,
@@ -4827,6 +4837,7 @@ class RefusedTask(WSGITask):
 
     def execute(self) -> None:
         self.set_close_on_finish()
+        self.channel.refused = True
         super().execute()
 
     def get_environment(self) -> dict:
@@ -4842,6 +4853,9 @@ class Channel(HTTPChannel):
     task_class = AnswerTask
     error_task_class = RefusedTask
     began = 0.0  # when the first byte of the request in hand came
+    refused = False  # whether the rest of a request that was refused may still come
+    lingering = None  # since when only the client is waited for to stop sending
+    dropped = 0  # bytes read since then
     streams = False  # whether the answer in hand is a stream without a length
 
     def received(self, data: bytes) -> bool:
@@ -4850,6 +4864,29 @@ class Channel(HTTPChannel):
         if self.request is not before or before is None:
             self.began = time.time()
         return taken
+
+    def handle_write(self) -> None:
+        """Closing while a client still sends would reset the connection, and lose it
+        the answer: what it sends is read and dropped, for a while."""
+        if not (self.refused and self.close_when_flushed):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.close_when_flushed = False
+            self.lingering = time.time()
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    def readable(self) -> bool:
+        return self.lingering is not None or super().readable()
+
+    def handle_read(self) -> None:
+        if self.lingering is None:
+            super().handle_read()
+        else:
+            with contextlib.suppress(OSError):  # recv closes by itself at the end
+                self.dropped += len(self.recv(self.adj.recv_bytes))
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         # May wait for a client that does not read: not at the others' expense.
@@ -4872,6 +4909,8 @@ class Channel(HTTPChannel):
         """A request may take 30 s and the time its bytes take at 16 KiB/s to arrive,
         an answer may lie unread for 60 s."""
         idle = now - self.last_activity
+        if self.lingering is not None:
+            return now - self.lingering > 5 or self.dropped > 2**26
         if self.requests or self.total_outbufs_len:
             return bool(self.total_outbufs_len) and idle > 60
         if self.request is not None:
@@ -4925,6 +4964,7 @@ class Server(TcpWSGIServer):
             ident="contactapi",
             # The default of 1 byte makes the main loop fight its threads for the GIL.
             send_bytes=65536,
+            recv_bytes=65536,
             connection_limit=connection_limit(),
             cleanup_interval=2,
             asyncore_use_poll=True,
