@@ -1360,6 +1360,30 @@ class Turns:
         finally:
             self._come_back()
 
+    def gate(self) -> tuple:
+        """Where this thread will `rest`, and whether it then needs the turn again."""
+        return self._gate(), getattr(self.own, "turn", False)
+
+    def rest(self) -> None:
+        """Waits at its gate, without the turn; has it again, if it had it, after."""
+        turn = getattr(self.own, "turn", False)
+        self.leave()
+        self.own.gate.acquire()
+        self.own.turn = turn
+
+    def wake(self, jobs: list) -> None:
+        """Lets the callers of these jobs go on, one after the other if they need the
+        turn for it."""
+        with self.mutex:
+            for job in jobs:
+                if job.needs_turn:
+                    self.back.append(job.gate)
+                else:
+                    job.gate.release()
+            if self.back and not self.taken:
+                self.taken = True
+                self.back.popleft().release()
+
     def _come_back(self) -> None:
         with self.mutex:
             waits, self.taken = self.taken, True
@@ -1399,14 +1423,13 @@ def json_path(name: str) -> str:
 
 
 class Job:
-    """One piece of work for the writer thread, and the lock its caller waits at."""
+    """One piece of work for the writer thread, and the lock its caller waits at: a gate
+    of Turns, where the caller needs the turn to go on."""
 
-    __slots__ = ("work", "done", "result", "error")
+    __slots__ = ("work", "gate", "needs_turn", "result", "error")
 
-    def __init__(self, work: Callable):
-        self.work = work
-        self.done = threading.Lock()
-        self.done.acquire()
+    def __init__(self, work: Callable, gate: threading.Lock, needs_turn: bool):
+        self.work, self.gate, self.needs_turn = work, gate, needs_turn
         self.result = self.error = None
 
 
@@ -1417,7 +1440,7 @@ class Store:
                             a read sees the last commit and never waits for a write
     write(work)             runs work() inside a write transaction and returns its
                             result once the commit is on the disk; an exception
-                            undoes that work alone
+                            undoes that work alone; work() may be run twice
     close()                 writes what is queued, then closes every connection
 
     Any of them raises Unavailable when the database cannot be reached or written.
@@ -1430,6 +1453,7 @@ class Store:
     def __init__(self, path: str):
         self.path, self.indexed = path, ()
         self.db = Database(path)
+        self.prepared = None  # the connection that is set up for writing
         self.turns = Turns()
         self.patience = self.BUSY_SECONDS
         self.queue = queue.SimpleQueue()
@@ -1513,12 +1537,11 @@ class Store:
     # group commit
 
     def write(self, work: Callable) -> Any:
-        job = Job(work)
+        job = Job(work, *self.turns.gate())
         self.queue.put(job)
         if not self.writer.is_alive():  # closed, or closing: nobody takes it any more
             self._fail_queued()
-        with self.turns.away():
-            job.done.acquire()
+        self.turns.rest()
         if job.error is not None:
             raise job.error
         return job.result
@@ -1537,8 +1560,7 @@ class Store:
                 self.run("COMMIT")
             except Exception as err:
                 self._give_up(jobs, err)
-            for job in jobs:
-                job.done.release()
+            self.turns.wake(jobs)
 
     def _take_queued(self) -> list:
         """One job at least; None comes last and means stop. Takes the turn."""
@@ -1553,20 +1575,39 @@ class Store:
 
     def _carry_out(self, jobs: list) -> None:
         self.begin()
+        connection = self.db.connection()
         for job in jobs:
-            self.run("SAVEPOINT job")
+            before = connection.total_changes
             try:
                 job.result = job.work()
             except Unavailable:
                 raise  # SQLite may have undone the whole transaction
             except Exception as err:
                 job.error = err
+                if connection.total_changes != before:
+                    self.run("ROLLBACK")
+                    return self._carry_out_singly(jobs)
+
+    def _carry_out_singly(self, jobs: list) -> None:
+        """After a job failed halfway, which none should: a savepoint for each."""
+        self.begin()
+        for job in jobs:
+            self.run("SAVEPOINT job")
+            try:
+                job.result, job.error = job.work(), None
+            except Unavailable:
+                raise
+            except Exception as err:
+                job.error = err
                 self.run("ROLLBACK TO job")
             self.run("RELEASE job")
 
     def begin(self) -> None:
-        self.run("PRAGMA busy_timeout = 0")
-        self.run("PRAGMA cache_size = -8192")
+        connection = self.db.connection()
+        if connection is not self.prepared:
+            self.run("PRAGMA busy_timeout = 0")
+            self.run("PRAGMA cache_size = -8192")
+            self.prepared = connection
         self.wait_for_others(lambda: self.run("BEGIN IMMEDIATE"))
 
     def wait_for_others(self, step: Callable) -> Any:
@@ -1596,7 +1637,7 @@ class Store:
                 job = self.queue.get()
                 if job is not None:
                     job.error = Unavailable("the server is stopping; try again")
-                    job.done.release()
+                    self.turns.wake([job])
 
     # erasure: `secure_delete` alone leaves copies behind where pages were split
 
@@ -2373,6 +2414,12 @@ class Report:
         if len(self.errors) < 100:
             self.errors.append({"line": number, "message": message})
 
+    def add(self, other: "Report") -> None:
+        self.created += other.created
+        self.updated += other.updated
+        self.failed += other.failed
+        self.errors = (self.errors + other.errors)[:100]
+
     def body(self) -> dict:
         return dict(vars(self))
 
@@ -2548,7 +2595,8 @@ class Records:
         report = Report()
         for batch in batches(lines, *self.BATCH):
             items = [self._read(line) for line in batch]
-            self.store.write(functools.partial(self._take, caller, items, report))
+            work = functools.partial(self._take, caller, items)
+            report.add(self.store.write(work))
             yield report
 
     def _read(self, line: Line) -> tuple:
@@ -2581,8 +2629,9 @@ class Records:
             raise InvalidRequest(f"{name} is in the future")
         return moment
 
-    def _take(self, caller: Caller, items: list, report: "Report") -> None:
+    def _take(self, caller: Caller, items: list) -> "Report":
         """One transaction of an import; what is new is written together."""
+        report = Report()
         keys = [new.natural_key for _, new in items if new]
         known, fresh = self._known(caller.workspace, keys), {}
         for line, new in items:
@@ -2597,6 +2646,7 @@ class Records:
             else:
                 fresh[new.natural_key] = new
         report.created += len(self._create(caller, list(fresh.values())))
+        return report
 
     def _known(self, workspace: int, keys: list) -> set:
         marks = ",".join("?" * len(keys))
@@ -3871,16 +3921,17 @@ def read_json(
 
 
 def read_body(limit: int, too_large: Optional[ApiError] = None) -> bytes:
-    body = request.environ["wsgi.input"].read(min(content_length(), limit + 1))
+    length = content_length(request.environ.get("CONTENT_LENGTH") or "")
+    most = limit + 1 if length < 0 else min(length, limit + 1)
+    body = request.environ["wsgi.input"].read(most)
     if len(body) > limit:
         raise too_large or PayloadTooLarge()
     return body
 
 
-def content_length() -> float:
-    """What the header says; without one, the body's end says it."""
-    text = request.environ.get("CONTENT_LENGTH") or ""
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else math.inf
+def content_length(text: str) -> int:
+    """What the header says; -1 where the body's end says it."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
 
 
 def read_query() -> list:
@@ -4144,12 +4195,12 @@ class Api(Bottle):
         self.install(Guard(gate))
         self.gate, self.max_body, self.clock = gate, max_body, clock
         self.large = {}  # path of a POST -> what its key needs to send a large body
-        self.add_hook("before_request", self.refuse)
+        self.prefix, self.numbers = secrets.token_hex(4), itertools.count(1)
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         """Around Bottle, so that its own failures have headers and a line too."""
         began = self.clock()
-        environ["contactapi.id"] = secrets.token_hex(8)
+        environ["contactapi.id"] = f"{self.prefix}{next(self.numbers):08x}"
         environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
         if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
@@ -4163,11 +4214,7 @@ class Api(Bottle):
         return self.wsgi(environ, respond)
 
     def common_headers(self, environ: dict) -> list:
-        headers = [
-            ("X-Request-Id", environ["contactapi.id"]),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
+        headers = [("X-Request-Id", environ["contactapi.id"]), *ALWAYS]
         standing = environ.get("contactapi.standing")
         if standing:
             rest = f'"key";r={standing.remaining};t={standing.seconds}'
@@ -4180,17 +4227,28 @@ class Api(Bottle):
             headers.append(("Access-Control-Expose-Headers", EXPOSED))
         return headers
 
-    def refuse(self) -> None:
+    def _handle(self, environ: dict) -> Any:
+        try:
+            err = self.refusal(environ)
+        except Exception as failure:
+            log_failure(environ["contactapi.id"], failure)
+            err = InternalError
+        if err is None:
+            return super()._handle(environ)
+        request.bind(environ)
+        response.bind()
+        return HTTPError(err.status, exception=err())
+
+    def refusal(self, environ: dict) -> Optional[type]:
         """Before the path is looked at: what the server could not read (it says so in
         `contactapi.refusal`), and a body over its path's limit."""
-        environ = request.environ
         err = REFUSALS.get(environ.get("contactapi.refusal"))
-        if err is None and not is_utf8_path(environ["bottle.raw_path"]):
+        if err is None and not is_utf8_path(environ["PATH_INFO"]):
             err = NotFound
-        if err is None and self.body_limit(environ) < content_length() < math.inf:
+        length = environ.get("CONTENT_LENGTH")
+        if err is None and length and self.body_limit(environ) < content_length(length):
             err = PayloadTooLarge
-        if err is not None:
-            raise HTTPError(err.status, exception=err())
+        return err
 
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
@@ -4259,6 +4317,7 @@ def is_utf8_path(path: str) -> bool:
         return False
 
 
+ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 
 
