@@ -1547,14 +1547,15 @@ class Store:
         return job.result
 
     def _write_all(self) -> None:
-        """The writer thread: what has queued up goes into one transaction, a savepoint
-        each, and is answered when that is on the disk."""
+        """The writer thread: what has queued up goes into one transaction and is
+        answered when that is on the disk."""
         stopping = False
-        while not stopping:
-            jobs = self._take_queued()
-            stopping = jobs[-1] is None
-            jobs = [job for job in jobs if job is not None]
+        while not stopping and (job := self.queue.get()) is not None:
+            jobs = [job]
             try:
+                self.begin()  # another process may be in the way: not in our turn
+                self.turns.enter_last()
+                stopping = self._take_queued(jobs)
                 self._carry_out(jobs)
                 self.turns.leave()
                 self.run("COMMIT")
@@ -1562,19 +1563,17 @@ class Store:
                 self._give_up(jobs, err)
             self.turns.wake(jobs)
 
-    def _take_queued(self) -> list:
-        """One job at least; None comes last and means stop. Takes the turn."""
-        jobs = [self.queue.get()]
-        self.turns.enter_last()
-        try:
-            while jobs[-1] is not None and len(jobs) < self.LONGEST_GROUP:
-                jobs.append(self.queue.get_nowait())
-        except queue.Empty:
-            pass
-        return jobs
+    def _take_queued(self, jobs: list) -> bool:
+        """Adds what is queued; whether the writer is to stop."""
+        with contextlib.suppress(queue.Empty):
+            while len(jobs) < self.LONGEST_GROUP:
+                job = self.queue.get_nowait()
+                if job is None:
+                    return True
+                jobs.append(job)
+        return False
 
     def _carry_out(self, jobs: list) -> None:
-        self.begin()
         connection = self.db.connection()
         for job in jobs:
             before = connection.total_changes

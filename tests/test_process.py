@@ -21,6 +21,7 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from processes import (
@@ -1331,6 +1332,26 @@ def test_a_large_body_that_is_sent_all_the_same_is_a_413(shared):
     data = POST + b"Content-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
     assert_error(first_answer(shared, data), 413, code="payload_too_large")
     assert is_well(shared)
+
+
+def test_reads_go_on_while_another_process_holds_the_database(serve):
+    server = serve()
+    path = server.folder / "contacts.db"
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(20) as pool:
+        writes = [
+            pool.submit(server.ask, "POST", "/v1/contacts", {"email": f"a{n}@x.org"})
+            for n in range(20)
+        ]
+        time.sleep(0.5)
+        for _ in range(5):
+            assert server.ask("GET", "/healthz").status == 200
+            assert server.ask("GET", "/v1/contacts").json["total"] == 0
+        assert not any(write.done() for write in writes)
+        foreign.execute("ROLLBACK")
+        assert {write.result().status for write in writes} == {201}
+    foreign.close()
 
 
 def test_a_client_that_sends_twenty_megabytes_before_it_listens_hears_413(shared):
