@@ -1670,9 +1670,10 @@ class Store:
 
     # backups and checks
 
-    def backup(self, path: str) -> None:
-        """A copy as of now, compact, in a new file of mode 0600; writers go on."""
-        with new_file(path) as part:
+    def backup(self, path: str, watch: Callable = contextlib.nullcontext) -> None:
+        """A copy as of now, compact, in a new file of mode 0600; writers go on. `watch`
+        is told the name under which it grows."""
+        with new_file(path) as part, watch(part):
             self.run("VACUUM INTO ?", (part,))
             verify(part)
 
@@ -5383,6 +5384,26 @@ class Progress:
             bar = "#" * int(share * 30)
             print(f"\r[{bar:30}] {share:4.0%} {text} ", end="", file=sys.stderr)
 
+    @contextlib.contextmanager
+    def watch(self, path: str) -> Iterator[None]:
+        """Shows how a file grows that something else writes."""
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(0.2):
+                with contextlib.suppress(OSError):
+                    size = os.path.getsize(path)
+                    self.show(size, f"{size >> 20} MiB")
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self.end()
+
     def end(self) -> None:
         if self.wanted and self.drawn:
             print("\r\033[K", end="", file=sys.stderr)
@@ -5441,7 +5462,8 @@ def verify_backup(config: Config, args: argparse.Namespace) -> None:
 
 
 def backup(services: Services, args: argparse.Namespace) -> None:
-    services.store.backup(args.file)
+    store = services.store
+    store.backup(args.file, Progress(os.path.getsize(store.path)).watch)
     print(f"{args.file}: {os.path.getsize(args.file)} bytes")
 
 
@@ -5456,7 +5478,8 @@ def check(services: Services, args: argparse.Namespace) -> None:
         raise Mistake(f"{services.store.path} is damaged: restore a backup")
     if args.compact:
         before = os.path.getsize(services.store.path)
-        services.store.rewrite()
+        with Progress(before).watch(f"{services.store.path}-wal"):
+            services.store.rewrite()
         after = os.path.getsize(services.store.path)
         print(f"compact: {before} bytes before, {after} after")
 
@@ -5473,7 +5496,8 @@ def copy(config: Config, args: argparse.Namespace) -> None:
         raise Mistake(f"{target} is not empty")
     stores = open_database(source), open_database(target)
     try:
-        rows = copy_rows(*stores)
+        with Progress(os.path.getsize(source)).watch(f"{target}-wal"):
+            rows = copy_rows(*stores)
     finally:
         for store in stores:
             store.close()

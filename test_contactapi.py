@@ -9481,6 +9481,22 @@ def test_a_twilio_setting_that_cannot_be_read_names_the_variable(name, value):
     assert value not in str(caught.value).replace("+44,+49 or *", "")
 
 
+def test_long_work_by_something_else_shows_how_its_file_grows(tmp_path, monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    path = tmp_path / "growing"
+    path.write_bytes(b"x" * 50)
+    with contactapi.Progress(100).watch(str(path)):
+        deadline = time.monotonic() + 10
+        while " 50%" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert " 50%" in screen.getvalue() and screen.getvalue().endswith("\r\033[K")
+
+
 ###############################################################################
 # README ######################################################################
 ###############################################################################
