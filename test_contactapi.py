@@ -9497,6 +9497,51 @@ def test_long_work_by_something_else_shows_how_its_file_grows(tmp_path, monkeypa
     assert " 50%" in screen.getvalue() and screen.getvalue().endswith("\r\033[K")
 
 
+def test_an_origin_of_ten_thousand_letters_takes_no_time(api, monkeypatch):
+    spelled = []
+    encode = contactapi.ascii_host
+    monkeypatch.setattr(
+        contactapi, "ascii_host", lambda host: spelled.append(len(host)) or encode(host)
+    )
+    key = api.key("publishable", domains=["example.com"])
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 9000)))
+    origin = f"http://{letters}".encode().decode("latin-1")
+    assert failure(api.post(ADA, key=key, headers={"Origin": origin}))[0] == 403
+    assert max(spelled, default=0) <= 253
+    assert contactapi.ascii_host("é" * 64) == "é" * 64
+
+
+def test_a_csv_head_whose_quote_never_ends_is_given_up_after_some_lines():
+    taken = []
+
+    def lines():
+        yield b'email,"\n'
+        for number in range(10_000):
+            taken.append(number)
+            yield b"x" * 1000 + b"\n"
+
+    with pytest.raises(contactapi.InvalidRequest):
+        list(contactapi.read_csv(lines(), "email"))
+    assert len(taken) < contactapi.LONGEST_HEAD / 1000 < 10_000
+
+
+def test_lines_of_one_second_before_1970_keep_their_second_in_several_imports(free):
+    for name in ("a", "b", "c"):
+        line = {"email": f"{name}@x.org", "created_at": "1950-01-01T00:00:00Z"}
+        assert counts(upload(free, jsonl(line))) == (1, 0, 0, [])
+    times = [document["created_at"] for document in exported(free)]
+    assert times == [f"1950-01-01T00:00:00.00000{n}Z" for n in range(3)]
+
+
+def test_a_task_that_came_before_any_thread_is_taken_by_the_first():
+    turns, taken = contactapi.Turns(), []
+    turns.put("task")
+    thread = threading.Thread(target=lambda: taken.append(turns.take()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert taken == ["task"]
+
+
 ###############################################################################
 # README ######################################################################
 ###############################################################################

@@ -1354,6 +1354,43 @@ def test_reads_go_on_while_another_process_holds_the_database(serve):
     foreign.close()
 
 
+def test_a_request_that_came_behind_a_waiting_one_is_answered_at_a_stop(serve):
+    server = serve()
+    foreign = sqlite3.connect(server.folder / "contacts.db", isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    with server.wire() as wire:
+        wire.send(request_bytes("POST", "/v1/contacts", {"email": "a@x.org"}))
+        time.sleep(0.3)
+        wire.send(request_bytes("GET", "/v1/contacts"))
+        time.sleep(0.3)
+        server.signal()
+        time.sleep(0.3)
+        foreign.execute("ROLLBACK")
+        assert wire.read().status == 201
+        assert wire.read().json["total"] == 1
+    assert server.exit_status() == 0
+    foreign.close()
+
+
+def test_a_stop_ends_long_searches_and_exits_with_0(serve):
+    server = serve(CONTACTAPI_RATE_LIMIT="off")
+    lines = b"".join(
+        json.dumps({"email": f"a{n}@x.org", "text": "x" * 500}).encode() + b"\n"
+        for n in range(60_000)
+    )
+    headers = {"Content-Type": "application/jsonl"}
+    assert server.ask("POST", "/v1/contacts.jsonl", lines, headers).status == 200
+    path = "/v1/contacts?filter%5Bx%220%5D=1"  # a name that no index helps to find
+    wires = [server.wire() for _ in range(12)]
+    for wire in wires:
+        wire.send(request_bytes("GET", path))
+    time.sleep(0.3)
+    server.signal()
+    assert server.exit_status() == 0
+    for wire in wires:
+        wire.close()
+
+
 def test_a_client_that_sends_twenty_megabytes_before_it_listens_hears_413(shared):
     data = POST + b"Content-Length: 20000000\r\n\r\n" + b"x" * 20_000_000
     for _ in range(3):
