@@ -61,16 +61,24 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import bottle
-import peewee
-from bottle import Bottle, HTTPError, HTTPResponse, request, response
-from waitress import wasyncore
-from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.server import TcpWSGIServer
-from waitress.task import WSGITask
-from waitress.utilities import RequestEntityTooLarge
+try:
+    import bottle
+    import peewee
+    from bottle import Bottle, HTTPError, HTTPResponse, request, response
+    from waitress import wasyncore
+    from waitress.adjustments import Adjustments
+    from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser, ParsingError
+    from waitress.server import TcpWSGIServer
+    from waitress.task import WSGITask
+    from waitress.utilities import RequestEntityTooLarge
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    sys.exit(
+        f"contactapi: {missing.name} is not installed here: run it with "
+        ".venv/bin/python, or pip install -r requirements.txt"
+    )
 
 VERSION = "1.0.0"
 JSON = "application/json; charset=utf-8"
@@ -597,14 +605,14 @@ def parse_json(raw: bytes, levels: int) -> Any:
     except UnicodeDecodeError:
         raise InvalidRequest("the body is not UTF-8") from None
     except RecursionError:
-        raise InvalidRequest(f"JSON may be nested {MAX_DEPTH} levels deep") from None
+        raise InvalidRequest(f"JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as err:
         # A message of json's own names a place; int()'s names its digit limit.
         where = getattr(err, "msg", "an integer has more than 4300 digits")
         raise InvalidRequest(f"the body is not JSON: {where}") from None
     # Fewer brackets than levels allowed need no look.
     if raw.count(b"{") + raw.count(b"[") > levels and deeper(value, levels):
-        raise InvalidRequest(f"JSON may be nested {MAX_DEPTH} levels deep")
+        raise InvalidRequest(f"JSON is nested deeper than {MAX_DEPTH} levels")
     if b"\\u" in raw:
         refuse_surrogates(value)
     return value
@@ -728,15 +736,18 @@ def csv_text(rows: list) -> str:
     return text.getvalue()
 
 
+TOO_LONG = b"\xff\n"
+
+
 def bounded_lines(stream: Any, most: int) -> Iterator[bytes]:
-    """The stream's lines; of one that is longer than `most` nothing but a line that
-    nobody can read."""
+    """The stream's lines; TOO_LONG, which nobody can read, for one longer than `most`
+    bytes."""
     line = stream.readline(most + 1)
     while line:
         if len(line) > most and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(most + 1)
-            line = b"\xff\n"
+            line = TOO_LONG
         yield line
         line = stream.readline(most + 1)
 
@@ -750,7 +761,9 @@ def read_jsonl(lines: Iterator[bytes], key: str) -> Iterator[Line]:
             try:
                 yield Line(number, len(line), parse_object(line))
             except InvalidRequest as err:
-                yield Line(number, 0, None, err.message.replace("body", "line"))
+                message = err.message.replace("body", "line")
+                message = "the line is too long" if line == TOO_LONG else message
+                yield Line(number, 0, None, message)
 
 
 LONGEST_CELL, LONGEST_HEAD = 2**26, 2**22  # characters, over several lines
@@ -2109,7 +2122,7 @@ class Keys:
         missing = [p for p in PERMISSIONS if p in known and by and not by.may(p)]
         if missing or (EVERYTHING in known and by and not by.may(EVERYTHING)):
             lacks = ", ".join(missing) or EVERYTHING
-            raise Forbidden(f"this key has not itself: {lacks}")
+            raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
 
     def list(self, workspace: Optional[int] = None) -> list:
         """The keys of a workspace, or of all, oldest first; never their tokens."""
@@ -4085,7 +4098,8 @@ class Gate:
         if caller.type == "publishable" and public:
             check_origin(environ, caller)
         elif not all(map(caller.may, needs)):
-            raise Forbidden(f"this key may not do that; it takes {' and '.join(needs)}")
+            needed = "a secret key" if EVERYTHING in needs else " and ".join(needs)
+            raise Forbidden(f"this key may not do that; this needs {needed}")
         return caller
 
     def identify(self, environ: dict) -> Optional[Caller]:
@@ -4177,10 +4191,12 @@ def check_origin(environ: dict, caller: Caller) -> None:
     origin = origin.encode("latin-1").decode("utf-8", "replace")
     if origin_allowed(caller.domains, origin):
         return
-    shown = origin[:100].encode("ascii", "replace").decode() or "no Origin"
+    if not origin:
+        raise Forbidden("this key takes only requests with an Origin or a Referer")
+    shown = origin[:100].encode("ascii", "replace").decode()
     raise Forbidden(
-        f"this key does not take requests from {shown}; to allow a site: "
-        f"contactapi.py keys update {caller.ref} --domain example.com"
+        f"this key does not take requests from {shown}; to allow it: contactapi.py "
+        f"keys update {caller.ref} --domain SITE (each site, those of before too)"
     )
 
 
@@ -5363,7 +5379,8 @@ def offer_keys(config: Config, services: Services, url: str) -> None:
     if config.secret_key or services.keys.list():
         return
     if not sys.stdout.isatty():
-        log.warning("there is no key yet: contactapi.py keys create --type secret")
+        hint = "DATABASE_URL=sqlite:///%s contactapi.py keys create --type secret"
+        log.warning("there is no key yet: " + hint, config.database)
         return
     default = services.workspaces.find("default")
     _, token = services.keys.create(default, "secret", "first secret key")
@@ -5383,7 +5400,9 @@ Try it:
 
     curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
       -H 'Content-Type: application/json' \\
-      -d '{{"email": "ada@example.com", "name": "Ada"}}'
+      -d '{{"email": "ada@example.com", "name": "Ada", "plan": "pro"}}'
+
+    curl {url}/v1/contacts -H 'Authorization: Bearer {token}'
 """
 
 
@@ -5637,7 +5656,7 @@ def add_keys(commands: Any) -> None:
             action="append",
             default=[],
             help="where a publishable key may be used: example.com, *.example.com, "
-            "example.com:8080, localhost, *",
+            "example.com:8080, localhost, * (an update replaces all of them)",
         )
         action.add_argument(
             "--existing",
