@@ -141,15 +141,27 @@ class Client:
             self.services.close()
 
 
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory):
+    """A new database's bytes: copying it is seven times as fast as making one."""
+    path = tmp_path_factory.mktemp("fresh") / "contacts.db"
+    contactapi.open_database(str(path)).close()
+    return path.read_bytes()
+
+
 @pytest.fixture
-def make(tmp_path):
+def make(tmp_path, fresh_database):
     """Makes apps on one database file, or on another one of tmp_path."""
     made = []
 
     def make_client(file="contacts.db", like=None, **settings):
         clock = like.clock if like else Clock(at("2026-07-04T10:00:00"))
         ticker = like.ticker if like else Clock(1000.0)
-        environ = {"DATABASE_URL": f"sqlite:///{tmp_path / file}", **settings}
+        path = tmp_path / file
+        if path.parent.is_dir() and not path.exists():
+            path.touch(0o600)
+            path.write_bytes(fresh_database)
+        environ = {"DATABASE_URL": f"sqlite:///{path}", **settings}
         app = contactapi.make_app(Config.from_env(environ), clock, ticker)
         made.append(Client(app, clock, ticker))
         return made[-1]
