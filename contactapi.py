@@ -5401,8 +5401,6 @@ Try it:
     curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
       -H 'Content-Type: application/json' \\
       -d '{{"email": "ada@example.com", "name": "Ada", "plan": "pro"}}'
-
-    curl {url}/v1/contacts -H 'Authorization: Bearer {token}'
 """
 
 
