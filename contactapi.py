@@ -705,7 +705,6 @@ class Line(NamedTuple):
 # or for an absent field, or that begins with the quotes that we put before those.
 RISKY = re.compile(r"'*([=+\-@\t\r\n{\[]|\Z)")
 QUOTED = re.compile(r"'+([=+\-@\t\r\n{\[]|\Z)")
-BAD_LINE = "\udcff"  # no UTF-8 decodes to it
 
 
 def csv_cell(value: Any, raw: bool = False) -> str:
