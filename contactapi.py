@@ -1388,30 +1388,6 @@ class Turns:
         finally:
             self._come_back()
 
-    def gate(self) -> tuple:
-        """Where this thread will `rest`, and whether it then needs the turn again."""
-        return self._gate(), getattr(self.own, "turn", False)
-
-    def rest(self) -> None:
-        """Waits at its gate, without the turn; has it again, if it had it, after."""
-        turn = getattr(self.own, "turn", False)
-        self.leave()
-        self.own.gate.acquire()
-        self.own.turn = turn
-
-    def wake(self, jobs: list) -> None:
-        """Lets the callers of these jobs go on, one after the other if they need the
-        turn for it."""
-        with self.mutex:
-            for job in jobs:
-                if job.needs_turn:
-                    self.back.append(job.gate)
-                else:
-                    job.gate.release()
-            if self.back and not self.taken:
-                self.taken = True
-                self.back.popleft().release()
-
     def _come_back(self) -> None:
         with self.mutex:
             waits, self.taken = self.taken, True
@@ -1451,14 +1427,24 @@ def json_path(name: str) -> str:
 
 
 class Job:
-    """One piece of work for the writer thread, and the lock its caller waits at: a gate
-    of Turns, where the caller needs the turn to go on."""
+    """Work for the writer whose caller waits for the commit. The server's requests are
+    such jobs, too: the writer calls `carry_out` inside the transaction, then `finish`
+    with what kept that from the disk, or None."""
 
-    __slots__ = ("work", "gate", "needs_turn", "result", "error")
-
-    def __init__(self, work: Callable, gate: threading.Lock, needs_turn: bool):
-        self.work, self.gate, self.needs_turn = work, gate, needs_turn
+    def __init__(self, store: "Store", work: Callable):
+        self.store, self.work = store, work
+        self.over = threading.Event()
         self.result = self.error = None
+
+    def carry_out(self) -> None:
+        try:
+            self.result = self.store.write(self.work)
+        except Exception as err:
+            self.error = err
+
+    def finish(self, error: Optional[Exception]) -> None:
+        self.error = self.error or error
+        self.over.set()
 
 
 class Store:
@@ -1468,13 +1454,15 @@ class Store:
                             a read sees the last commit and never waits for a write
     write(work)             runs work() inside a write transaction and returns its
                             result once the commit is on the disk; an exception
-                            undoes that work alone; work() may be run twice
+                            undoes that work alone
+    enqueue(job)            the same for a Job; one that writes returns from `write`
+                            at once, and is finished when the commit is on the disk
     close()                 writes what is queued, then closes every connection
 
     Any of them raises Unavailable when the database cannot be reached or written.
     """
 
-    LONGEST_GROUP = 128
+    LONGEST_GROUP = 64
     BUSY_SECONDS = 10  # how long a write waits for another process
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
 
@@ -1484,7 +1472,8 @@ class Store:
         self.prepared = None  # the connection that is set up for writing
         self.turns = Turns()
         self.patience = self.BUSY_SECONDS
-        self.most_waiting = math.inf  # jobs, while another process has the database
+        self.broken = None  # what has happened to the transaction
+        self.written = False  # whether the job in hand has asked to write
         self.queue = queue.SimpleQueue()
         self.closing = threading.Lock()
         self.writer = threading.Thread(target=self._write_all, daemon=True)
@@ -1566,93 +1555,87 @@ class Store:
     # group commit
 
     def write(self, work: Callable) -> Any:
-        job = Job(work, *self.turns.gate())
-        self.queue.put(job)
-        if not self.writer.is_alive():  # closed, or closing: nobody takes it any more
-            self._fail_queued()
-        self.turns.rest()
+        if threading.current_thread() is self.writer:
+            return self._apply(work)
+        job = Job(self, work)
+        self.enqueue(job)
+        with self.turns.away():
+            job.over.wait()
         if job.error is not None:
             raise job.error
         return job.result
 
+    def enqueue(self, job: Job) -> None:
+        self.queue.put(job)
+        if not self.writer.is_alive():  # closed, or closing: nobody takes it any more
+            self._fail_queued()
+
     def _write_all(self) -> None:
         """The writer thread: what has queued up goes into one transaction and is
         answered when that is on the disk."""
-        stopping = False
-        while not stopping and (job := self.queue.get()) is not None:
-            jobs = [job]
-            try:
-                self.begin(self._relieve)  # it may take long: not in our turn
-                self.turns.enter_last()
-                stopping = self._take_queued(jobs)
-                self._carry_out(jobs)
-                self.turns.leave()
-                self.run("COMMIT")
-            except Exception as err:
-                self._give_up(jobs, err)
-            self.turns.wake(jobs)
+        while (job := self.queue.get()) is not None:
+            self.broken = self._attempt(self.begin)  # may take long: not in our turn
+            self.turns.enter_last()
+            jobs = self._carry_out(job)
+            self.turns.leave()
+            failure = self.broken or self._attempt(lambda: self.run("COMMIT"))
+            if failure:
+                self._give_up(failure)
+            for job, written in jobs:
+                job.finish(failure if written else None)
 
-    def _take_queued(self, jobs: list) -> bool:
-        """Adds what is queued; whether the writer is to stop."""
-        with contextlib.suppress(queue.Empty):
-            while len(jobs) < self.LONGEST_GROUP:
-                job = self.queue.get_nowait()
-                if job is None:
-                    return True
-                jobs.append(job)
-        return False
+    def _attempt(self, step: Callable) -> Optional[Exception]:
+        try:
+            step()
+        except Exception as err:
+            return err
 
-    def _carry_out(self, jobs: list) -> None:
-        connection = self.db.connection()
-        for job in jobs:
-            before = connection.total_changes
-            try:
-                job.result = job.work()
-            except Unavailable:
-                raise  # SQLite may have undone the whole transaction
-            except Exception as err:
-                job.error = err
-                if connection.total_changes != before:
-                    self.run("ROLLBACK")
-                    return self._carry_out_singly(jobs)
+    def _carry_out(self, job: Job) -> list:
+        """This job and those that have queued up, each with whether it wrote."""
+        jobs = []
+        while job is not None:
+            self.written = False
+            job.carry_out()
+            jobs.append((job, self.written))
+            job = self._next() if len(jobs) < self.LONGEST_GROUP else None
+        return jobs
 
-    def _carry_out_singly(self, jobs: list) -> None:
-        """After a job failed halfway, which none should: a savepoint for each."""
-        self.begin()
-        for job in jobs:
-            self.run("SAVEPOINT job")
-            try:
-                job.result, job.error = job.work(), None
-            except Unavailable:
-                raise
-            except Exception as err:
-                job.error = err
-                self.run("ROLLBACK TO job")
-            self.run("RELEASE job")
+    def _next(self) -> Optional[Job]:
+        try:
+            job = self.queue.get_nowait()
+        except queue.Empty:
+            return None
+        if job is None:
+            self.queue.put(None)  # the end: after this transaction
+        return job
 
-    def _relieve(self) -> None:
-        """Another process holds the database: some may wait, the others are told, for
-        each that waits keeps a thread from reading."""
-        while self.queue.qsize() > self.most_waiting:
-            with contextlib.suppress(queue.Empty):
-                job = self.queue.get_nowait()
-                if job is None:
-                    return self.queue.put(None)
-                job.error = Unavailable()
-                job.error.__cause__ = sqlite3.OperationalError("database is locked")
-                self.turns.wake([job])
+    def _apply(self, work: Callable) -> Any:
+        """work() inside the open transaction."""
+        if self.broken:
+            raise self.broken
+        self.written = True
+        try:
+            self.run("SAVEPOINT work")
+            result = work()
+            self.run("RELEASE work")
+            return result
+        except Unavailable as err:  # SQLite may have undone the whole transaction
+            self.broken = err
+            raise
+        except Exception:
+            self.run("ROLLBACK TO work")
+            self.run("RELEASE work")
+            raise
 
-    def begin(self, meanwhile: Callable = lambda: None) -> None:
+    def begin(self) -> None:
         connection = self.db.connection()
         if connection is not self.prepared:
             self.run("PRAGMA busy_timeout = 0")
             self.run("PRAGMA cache_size = -8192")
             self.prepared = connection
-        self.wait_for_others(lambda: self.run("BEGIN IMMEDIATE"), meanwhile)
+        self.wait_for_others(lambda: self.run("BEGIN IMMEDIATE"))
 
-    def wait_for_others(
-        self, step: Callable, meanwhile: Callable = lambda: None
-    ) -> Any:
+    def wait_for_others(self, step: Callable) -> Any:
         """Another process may hold the lock: ask again each millisecond, for SQLite's
         own busy handler sleeps ever longer and would be overtaken."""
         began = time.monotonic()
@@ -1664,16 +1647,12 @@ class Store:
                 waited = time.monotonic() - began
                 if not locked or waited > self.patience:
                     raise
-                if waited > 0.5:
-                    meanwhile()
             time.sleep(0.001)
 
-    def _give_up(self, jobs: list, err: Exception) -> None:
-        """None of these is on the disk. The next group gets a new connection, so that
-        a disk with room again, or a file made writable, needs no restart."""
-        self.turns.leave()
-        for job in jobs:
-            job.error = err
+    def _give_up(self, failure: Exception) -> None:
+        """Nothing of the group is on the disk. The next one gets a new connection, so
+        that a disk with room again, or a file made writable, needs no restart."""
+        log.error("nothing could be written: %s", failure.__cause__ or failure)
         self.db.close()
 
     def _fail_queued(self) -> None:
@@ -1681,8 +1660,7 @@ class Store:
             while not self.queue.empty():
                 job = self.queue.get()
                 if job is not None:
-                    job.error = Unavailable("the server is stopping; try again")
-                    self.turns.wake([job])
+                    job.finish(Unavailable("the server is stopping; try again"))
 
     # erasure: `secure_delete` alone leaves copies behind where pages were split
 
@@ -4249,20 +4227,35 @@ class Api(Bottle):
         self.prefix, self.numbers = secrets.token_hex(4), itertools.count(1)
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
-        """Around Bottle, so that its own failures have headers and a line too."""
-        began = self.clock()
+        made = environ.pop("contactapi.answer", None) or self.answer(environ)
+        status, headers, body = made
+        log_request(
+            environ, status, headers, self.clock() - environ["contactapi.began"]
+        )
+        start_response(status, headers)
+        return body
+
+    def prepare(self, environ: dict) -> None:
+        """Makes the answer now; a later call gives it."""
+        environ["contactapi.answer"] = self.answer(environ)
+
+    def answer(self, environ: dict) -> tuple:
+        """(status, headers, body). Around Bottle, so that its own failures have our
+        headers, too."""
+        environ["contactapi.began"] = self.clock()
         environ["contactapi.id"] = f"{self.prefix}{next(self.numbers):08x}"
         environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
         if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
             self.gate.warn_of_proxy(environ)
 
-        def respond(status: str, headers: list, exc_info: Any = None) -> Callable:
-            headers += self.common_headers(environ)
-            log_request(environ, status, headers, self.clock() - began)
-            return start_response(status, headers, exc_info)
+        head = []
 
-        return self.wsgi(environ, respond)
+        def respond(status: str, headers: list, exc_info: Any = None) -> None:
+            head[:] = status, headers + self.common_headers(environ)
+
+        body = self.wsgi(environ, respond)
+        return *head, body
 
     def common_headers(self, environ: dict) -> list:
         headers = [("X-Request-Id", environ["contactapi.id"]), *ALWAYS]
@@ -4312,6 +4305,12 @@ class Api(Bottle):
                     return LARGE_BODY
         return self.max_body
 
+    def is_grouped(self, method: str, path: str) -> bool:
+        """Whether a request is for the store's writer: short, and all that it does is
+        undone with its transaction."""
+        writes = method in ("POST", "PATCH", "DELETE") and path.startswith("/v1/")
+        return writes and path.rstrip("/") not in self.large
+
     # everything that is no success
 
     def default_error_handler(self, res: HTTPError) -> str:
@@ -4355,8 +4354,8 @@ class Api(Bottle):
 
 LARGE_BODY = 64 * 2**20
 
-# What Waitress's parser refuses, by its status.
-REFUSALS = {413: PayloadTooLarge, 500: InternalError}
+# What Waitress's parser refuses, or the disk, by its status.
+REFUSALS = {413: PayloadTooLarge, 500: InternalError, 503: Unavailable}
 REFUSALS.update(dict.fromkeys((400, 431, 501), InvalidRequest))
 
 
@@ -4960,13 +4959,40 @@ class Channel(HTTPChannel):
     """A connection that may not be held open by doing nothing."""
 
     parser_class = Parser
-    task_class = AnswerTask
     error_task_class = RefusedTask
     began = 0.0  # when the first byte of the request in hand came
     refused = False  # whether the rest of a request that was refused may still come
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
     streams = False  # whether the answer in hand is a stream without a length
+    task = None  # whose answer is there already, once its commit is
+
+    def task_class(self, channel: HTTPChannel, request: Parser) -> AnswerTask:
+        task, self.task = self.task, None
+        return task or AnswerTask(channel, request)
+
+    # as a job for the writer
+
+    def is_grouped(self) -> bool:
+        request = self.requests[0]
+        return not request.error and self.server.application.is_grouped(
+            request.command, request.path
+        )
+
+    def carry_out(self) -> None:
+        if self.connected:
+            self.task = AnswerTask(self, self.requests[0])
+            self.server.application.prepare(self.task.get_environment())
+
+    def finish(self, error: Optional[Exception]) -> None:
+        if error:
+            self.task = self.task or AnswerTask(self, self.requests[0])
+            environ = self.task.get_environment()
+            environ.pop("contactapi.answer", None)
+            environ["contactapi.refusal"] = Unavailable.status
+        self.server.task_dispatcher.turns.put(self)
+
+    # as a connection
 
     def received(self, data: bytes) -> bool:
         before = self.request
@@ -4995,6 +5021,8 @@ class Channel(HTTPChannel):
         return bool(ends or (self.total_outbufs_len and not waits))
 
     def service(self) -> None:
+        if self.task and not self.connected:  # what it did is logged all the same
+            self.server.application(self.task.get_environment(), lambda *_: None)
         super().service()
         if self.requests and self.total_outbufs_len:  # more was pipelined
             with self.outbuf_lock:
@@ -5042,22 +5070,23 @@ class Channel(HTTPChannel):
 
 
 class Dispatcher:
-    """Waitress's worker threads, taking turns. Threads that wait for a commit cost
-    next to nothing and make groups larger, so there are four for each that is set."""
+    """Waitress's worker threads, taking turns; what writes goes to the store's writer
+    first, and to a worker with the finished answer."""
 
-    WAITING = 4
-
-    def __init__(self, turns: Turns, threads: int):
-        self.turns = turns
+    def __init__(self, store: Store, threads: int):
+        self.store, self.turns = store, store.turns
         self.threads = [
             threading.Thread(target=self.work, daemon=True, name=f"worker-{number}")
-            for number in range(threads * self.WAITING)
+            for number in range(threads)
         ]
         for thread in self.threads:
             thread.start()
 
-    def add_task(self, channel: HTTPChannel) -> None:
-        self.turns.put(channel)
+    def add_task(self, channel: Channel) -> None:
+        if channel.is_grouped():
+            self.store.enqueue(channel)
+        else:
+            self.turns.put(channel)
 
     def work(self) -> None:
         while (channel := self.turns.take()) is not None:
@@ -5103,9 +5132,7 @@ class Server(TcpWSGIServer):
             clear_untrusted_proxy_headers=False,
         )
         adjustments.body_limit = app.body_limit
-        store = app.services.store
-        dispatcher = Dispatcher(store.turns, threads)
-        store.most_waiting = threads * (Dispatcher.WAITING - 1) - 1
+        dispatcher = Dispatcher(app.services.store, threads)
         where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
             *(app, {}, True, sock),
