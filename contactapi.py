@@ -2940,27 +2940,28 @@ class Records:
     def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
         """One page, newest first, and how many there are in all."""
         offset = (number - 1) * size
-        if filters == EVERY:
-            total, where = self.total(workspace), "workspace_id = ?"
-            return self._page(where, (workspace,), total, offset, size)
-        where, params = self._where(workspace, filters)
+        if filters == EVERY and offset < 1000:
+            return self._page(workspace, filters, offset, size)
         with self.store.turns.away():  # it may take long
-            fields = [name for name, _ in filters.fields]
-            if filters.words or not set(fields) <= set(self.store.indexed):
-                return self._capped_page(where, params, offset, size)
-            count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
-            total = self.store.row(count, params)[0]
-            return self._page(where, params, total, offset, size)
+            return self._page(workspace, filters, offset, size)
 
-    def _page(
-        self, where: str, params: tuple, total: int, offset: int, size: int
-    ) -> Page:
+    def _page(self, workspace: int, filters: Filters, offset: int, size: int) -> Page:
         """Past the middle the index is walked from its other end."""
-        size = max(0, min(size, total - offset))
-        order = "DESC"
+        where, params = self._where(workspace, filters)
+        if filters == EVERY:
+            total = self.total(workspace)
+        elif filters.words or not self._is_indexed(filters):
+            return self._capped_page(where, params, offset, size)
+        else:
+            count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
+            (total,) = self.store.row(count, params)
+        size, order = max(0, min(size, total - offset)), "DESC"
         if size and offset > total // 2:
             order, offset = "ASC", total - offset - size
         return Page(self._text(*self._found(where, params, order, size, offset)), total)
+
+    def _is_indexed(self, filters: Filters) -> bool:
+        return all(name in self.store.indexed for name, _ in filters.fields)
 
     def older(
         self, workspace: int, filters: Filters, before: Optional[int], limit: int
@@ -5147,6 +5148,7 @@ class Server(TcpWSGIServer):
 
     channel_class = Channel
     stopping = False
+    pulled = False
 
     def __init__(self, app: Api, sock: socket.socket, threads: int):
         adjustments = Adjustments(
@@ -5193,7 +5195,14 @@ class Server(TcpWSGIServer):
         self.stopping = True
         self.pull_trigger()
 
+    def pull_trigger(self) -> None:
+        """Wakes the main loop; once is enough until it looks again."""
+        if not self.pulled:
+            self.pulled = True
+            super().pull_trigger()
+
     def turn(self, seconds: float) -> None:
+        self.pulled = False
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
         if not self.task_dispatcher.turns.taken:
             flush_log()
