@@ -9555,6 +9555,274 @@ def test_a_task_that_came_before_any_thread_is_taken_by_the_first():
 
 
 ###############################################################################
+# Requests that share a commit ################################################
+###############################################################################
+
+
+@pytest.fixture
+def served(make):
+    """Serves an app on a port; its client gains `address`."""
+    started = []
+
+    def serve(**settings):
+        client = make(CONTACTAPI_RATE_LIMIT="off", **settings)
+        server = contactapi.Server(client.app, contactapi.listen("127.0.0.1", 0), 2)
+        client.address = server.socket.getsockname()
+        started.append((server, threading.Thread(target=server.run)))
+        started[-1][1].start()
+        return client
+
+    yield serve
+    for server, thread in started:
+        server.stop()
+        thread.join(20)
+
+
+def begun(client, method, body, key, path=""):
+    """A connection on which this request is on its way."""
+    raw = b"" if body is None else json.dumps(body).encode()
+    lines = [
+        f"{method} /v1/contacts{path} HTTP/1.1",
+        *("Host: x", "Connection: close", f"Content-Length: {len(raw)}"),
+        f"Authorization: Bearer {key}",
+    ]
+    sock = socket.create_connection(client.address, timeout=20)
+    sock.sendall("\r\n".join([*lines, "", ""]).encode() + raw)
+    return sock
+
+
+def queued(client, *requests):
+    """Connections with a POST each, (body, key), that wait for the writer."""
+    sockets, store = [], client.services.store
+    for number, request in enumerate(requests, 1):
+        sockets.append(begun(client, "POST", *request))
+        until(lambda number=number: store.queue.qsize() == number)
+    return sockets
+
+
+def received(sock):
+    """(status, body, X-Request-Id), read until the server closes."""
+    with sock, sock.makefile("rb") as file:
+        head, _, body = file.read().partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), json.loads(body), headers["X-Request-Id"]
+
+
+def secretly(client, *emails):
+    return [({"email": email}, client.secret) for email in emails]
+
+
+def test_requests_that_write_share_one_commit(served):
+    client, said = served(), []
+    store = client.services.store
+    with a_busy_writer(store):
+        emails = [f"c{n}@x.org" for n in range(12)]
+        sockets = queued(client, *secretly(client, *emails))
+        for connection in store.db.opened:
+            connection.set_trace_callback(said.append)
+    answers = [received(sock) for sock in sockets]
+    assert [status for status, _, _ in answers] == [201] * 12
+    assert [body["email"] for _, body, _ in answers] == emails
+    assert said.count("COMMIT") == 1
+    assert sorted(client.emails()) == sorted(emails)
+
+
+def test_when_the_commit_fails_no_write_is_confirmed(served, monkeypatch, caplog):
+    client = served()
+    caplog.set_level(logging.INFO)
+    store = client.services.store
+    run = store.run
+
+    def on_a_full_disk(sql, params=()):
+        if sql == "COMMIT":
+            cause = sqlite3.OperationalError("database or disk is full")
+            raise contactapi.Unavailable() from cause
+        return run(sql, params)
+
+    requests = secretly(client, "a@x.org", "b@x.org")
+    stranger = ({"email": "c@x.org"}, "ck_secret_of_nobody")
+    with pytest.raises(contactapi.Unavailable), a_busy_writer(store):
+        sockets = queued(client, *requests, stranger)
+        monkeypatch.setattr(store, "run", on_a_full_disk)
+    answers = [received(sock) for sock in sockets]
+    assert [status for status, _, _ in answers] == [503, 503, 401]
+    assert {answers[n][1]["error"]["code"] for n in (0, 1)} == {"unavailable"}
+    lines = [record.getMessage() for record in caplog.records]
+    for status, _, ref in answers:  # one line each, of what came of it
+        (line,) = [line for line in lines if line.endswith(ref)]
+        assert f" {status} " in line
+    assert lines.count("nothing could be written: database or disk is full") == 1
+    monkeypatch.setattr(store, "run", run)
+    assert client.emails() == []
+    assert client.add("a@x.org")
+
+
+def test_a_request_that_fails_halfway_is_undone_alone(served, monkeypatch):
+    client = served()
+    store, contacts = client.services.store, client.services.contacts
+    add = contacts.events.add
+
+    def fail_once(*drafts):
+        if any("bad@x.org" in draft.data for draft in drafts):
+            raise LookupError
+        add(*drafts)
+
+    monkeypatch.setattr(contacts.events, "add", fail_once)
+    with a_busy_writer(store):
+        emails = ("one@x.org", "bad@x.org", "two@x.org")
+        sockets = queued(client, *secretly(client, *emails))
+    assert [received(sock)[0] for sock in sockets] == [201, 500, 201]
+    assert client.emails() == ["two@x.org", "one@x.org"]
+    assert client.get("/v1/contacts").json["total"] == 2
+
+
+def test_a_broken_transaction_confirms_nothing_that_was_in_it(served, monkeypatch):
+    client = served()
+    store, contacts = client.services.store, client.services.contacts
+
+    def lose_it(self, number):
+        store.run("ROLLBACK")  # as SQLite itself does when the disk is full
+        raise contactapi.Unavailable() from sqlite3.OperationalError("disk I/O error")
+
+    requests = secretly(client, "a@x.org", "b@x.org", "c@x.org")
+    count, calls = contacts._count, []
+
+    def second_loses_it(*args):
+        calls.append(args)
+        return lose_it(*args) if len(calls) == 2 else count(*args)
+
+    monkeypatch.setattr(contacts, "_count", second_loses_it)
+    with pytest.raises(contactapi.Unavailable), a_busy_writer(store):
+        sockets = queued(client, *requests)
+    assert [received(sock)[0] for sock in sockets] == [503] * 3
+    assert client.emails() == []
+    assert client.add("a@x.org")
+
+
+def test_who_does_not_wait_for_the_answer_is_stored_and_logged(served, caplog):
+    client = served()
+    caplog.set_level(logging.INFO)
+    with a_busy_writer(client.services.store):
+        (sock,) = queued(client, *secretly(client, "gone@x.org"))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    until(lambda: client.emails() == ["gone@x.org"])
+    until(lambda: "POST /v1/contacts 201" in caplog.text)
+
+
+def test_reads_are_answered_while_another_process_holds_the_database(served, tmp_path):
+    client = served()
+    client.services.store.patience = 1
+    (ref,) = client.add("a@x.org")
+    with contextlib.closing(sqlite3.connect(tmp_path / "contacts.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        bodies = [{"email": f"c{number}@x.org"} for number in range(20)]
+        writes = [begun(client, "POST", body, client.secret) for body in bodies]
+        reads = [begun(client, "GET", None, client.secret, f"/{ref}") for _ in "abcd"]
+        assert {received(sock)[0] for sock in reads} == {200}
+        assert {received(sock)[0] for sock in writes} == {503}
+        other.rollback()
+    assert received(begun(client, "POST", bodies[0], client.secret))[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "grouped"),
+    [
+        ("POST", "/v1/contacts", True),
+        ("PATCH", "/v1/contacts/con_x", True),
+        ("DELETE", "/v1/companies/cmp_x/history", True),
+        ("POST", "/v1/contacts.jsonl", False),  # may take long
+        ("POST", "/v1/companies.csv/", False),
+        ("GET", "/v1/contacts", False),
+        ("OPTIONS", "/v1/contacts", False),
+        ("POST", "/api/calls/create", False),  # tells a second of the same key so
+    ],
+)
+def test_only_short_writes_run_in_the_writers_transaction(api, method, path, grouped):
+    assert api.app.is_grouped(method, path) is grouped
+
+
+###############################################################################
+# JSON by SQLite ##############################################################
+###############################################################################
+
+
+TIMES_OF_NOTE = (
+    "0001-01-01T00:00:00Z",
+    "1969-12-31T23:59:59.999999Z",
+    "1970-01-01T00:00:00.000001Z",
+    "2024-02-29T23:59:59.5Z",
+    "2026-07-04T09:59:59.000042Z",
+)
+FIELDS_OF_NOTE = (
+    {},
+    {"a": None},
+    {'"': '\\"\n\x00\x7f', "é\u2028": "👩\u200d👧"},
+    {"n": 1e22, "big": 10**40, "deep": {"a": [{}, [], "x"]}},
+    {"}": "{", "": ""},
+)
+
+
+@pytest.mark.parametrize("fields", FIELDS_OF_NOTE)
+def test_sqlite_makes_of_many_what_python_makes_of_one(free, fields):
+    lines = [
+        {"email": f"Ä'{n}\\{n}@x.org", **fields, "created_at": time, "updated_at": time}
+        for n, time in enumerate(TIMES_OF_NOTE)
+    ]
+    lines = [{**line, "email": line["email"].replace("\\", "!")} for line in lines]
+    assert counts(upload(free, jsonl(*lines))) == (len(lines), 0, 0, [])
+    listed = free.get("/v1/contacts").json["data"]
+    assert [one["email"] for one in reversed(listed)] == [e["email"] for e in lines]
+    for shown in listed:
+        assert free.get(f"/v1/contacts/{shown['id']}").json == shown
+    raw = free.get("/v1/contacts").body
+    for shown in listed:
+        assert free.get(f"/v1/contacts/{shown['id']}").body in raw
+    exact = [document["created_at"] for document in exported(free)]
+    assert [contactapi.parse_time(t) for t in exact] == [
+        contactapi.parse_time(t) for t in TIMES_OF_NOTE
+    ]
+
+
+def test_names_of_companies_are_quoted_by_sqlite_as_by_python(free):
+    names = ['"Quote" & \\Back\\slash', "Ünïcode 株式会社", "</script>\u2028."]
+    for name in names:
+        assert free.post({"name": name}, "/v1/companies").status_int == 201
+    raw = free.get("/v1/companies").body
+    for shown in json.loads(raw)["data"]:
+        assert shown["name"] in names
+        assert free.get(f"/v1/companies/{shown['id']}").body in raw
+
+
+def test_every_page_of_many_is_there_once_and_in_order(free):
+    lines = [{"email": f"c{n}@x.org"} for n in range(2345)]
+    assert counts(upload(free, jsonl(*lines))) == (2345, 0, 0, [])
+    walked = []
+    for page in range(1, 26):
+        answer = free.get(f"/v1/contacts?page={page}&page_size=100").json
+        assert (answer["total"], answer["total_pages"]) == (2345, 24)
+        walked += [one["email"] for one in answer["data"]]
+    assert walked == [line["email"] for line in reversed(lines)]
+    assert [one["email"] for one in exported(free)] == walked[::-1]
+
+
+def test_uids_of_one_call_lie_together_and_are_no_less_random():
+    first, second = contactapi.new_uids(500), contactapi.new_uids(500)
+    assert len({*first, *second}) == 1000
+    assert len({uid[:6] for uid in first}) == 1  # 30 bits
+    assert first[0][:6] != second[0][:6]
+    assert len({uid[7:14] for uid in first}) == 500
+    numbers = {uuid.UUID(contactapi.uuid_of(uid)) for uid in first}
+    assert {(n.version, n.variant) for n in numbers} == {(4, uuid.RFC_4122)}
+
+
+def test_without_glibc_no_memory_is_given_back(monkeypatch):
+    monkeypatch.setattr(contactapi.ctypes, "CDLL", lambda name: object())
+    contactapi.give_memory_back()
+
+
+###############################################################################
 # README ######################################################################
 ###############################################################################
 

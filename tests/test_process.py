@@ -18,15 +18,18 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from processes import (
     PATIENCE,
     REVOKED_WITHIN,
+    SCRIPT,
     SECRET,
     STOP_WITHIN,
     TOKEN,
@@ -99,6 +102,33 @@ def test_an_option_of_the_command_line_wins_over_the_environment(serve):
     server = serve(PORT=free_port())  # with --port
     server.stop()
     assert f"127.0.0.1:{server.port}".encode() in server.output
+
+
+@pytest.mark.parametrize("options", [[], ["-u"], ["-X", "utf8"]])
+@pytest.mark.parametrize("name", ["contactapi.py", "my forms.py", "it's.v2.py"])
+def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options):
+    """Started plainly, it serves as a module of its own name, where it can be one."""
+    place = tmp_path / 'it\'s a \\ "folder"'
+    place.mkdir()
+    shutil.copy(SCRIPT, place / name)
+    (tmp_path / "json.py").write_text("raise SystemExit('a module of the folder')")
+    port, env = free_port(), environment(tmp_path, CONTACTAPI_SECRET_KEY=SECRET)
+    command = [sys.executable, *options, str(place / name)]
+    process = subprocess.Popen(
+        [*command, "serve", "--port", str(port)],
+        env=env,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_until_ready(port, process, lambda: b"")
+        arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+        plain = not options and name == "contactapi.py"
+        assert (b"-c" in arguments) is plain
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=STOP_WITHIN)
+    assert process.returncode == 0, said
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
