@@ -82,7 +82,7 @@ try:
     from waitress.parser import HTTPRequestParser, ParsingError
     from waitress.server import TcpWSGIServer
     from waitress.task import WSGITask
-    from waitress.utilities import RequestEntityTooLarge
+    from waitress.utilities import RequestEntityTooLarge, build_http_date
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
@@ -4252,20 +4252,26 @@ class Guard:
 class Api(Bottle):
     """A Bottle whose every answer, whatever failed, has one shape and these headers."""
 
-    def __init__(self, gate: Gate, max_body: int, clock: Callable = time.perf_counter):
+    def __init__(
+        self,
+        gate: Gate,
+        max_body: int,
+        log_line: Callable,
+        clock: Callable = time.perf_counter,
+    ):
         super().__init__()
         self.uninstall(True)  # Bottle's own JSON and templates
         self.install(Guard(gate))
         self.gate, self.max_body, self.clock = gate, max_body, clock
+        self.log_line = log_line
         self.large = {}  # path of a POST -> what its key needs to send a large body
         self.prefix, self.numbers = secrets.token_hex(4), itertools.count(1)
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         made = environ.pop("contactapi.answer", None) or self.answer(environ)
         status, headers, body = made
-        log_request(
-            environ, status, headers, self.clock() - environ["contactapi.began"]
-        )
+        seconds = self.clock() - environ["contactapi.began"]
+        self.log_line(request_line(environ, status, headers, seconds))
         start_response(status, headers)
         return body
 
@@ -4425,19 +4431,13 @@ def preflight(err: MethodNotAllowed) -> str:
 KEY_IN_TEXT = re.compile(r"ck_(secret|pub|live)_[^\s/\"']+")
 
 
-def log_request(environ: dict, status: str, headers: list, seconds: float) -> None:
-    """One line a request: no query, no body, no key, no address of anyone."""
-    if log.isEnabledFor(logging.INFO):
-        size = next((v for name, v in headers if name == "Content-Length"), "-")
-        log.info(
-            "%s %s %s %s %.1fms %s",
-            environ["REQUEST_METHOD"],
-            loggable_path(environ["PATH_INFO"]),
-            status[:3],
-            size,
-            seconds * 1000,
-            environ["contactapi.id"],
-        )
+def request_line(environ: dict, status: str, headers: list, seconds: float) -> str:
+    """What is logged of a request: no query, no body, no key, no address of anyone."""
+    size = next((v for name, v in headers if name == "Content-Length"), "-")
+    return (
+        f"{environ['REQUEST_METHOD']} {loggable_path(environ['PATH_INFO'])} "
+        f"{status[:3]} {size} {seconds * 1000:.1f}ms {environ['contactapi.id']}"
+    )
 
 
 def loggable_path(path: str) -> str:
@@ -4449,23 +4449,23 @@ def loggable_path(path: str) -> str:
     return "/" + "/".join(shown)
 
 
-class TextFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{iso(micros(record.created))} {record.levelname} {record.getMessage()}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return without_controls(line, "\n")
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return self.line(record.created, record.levelname, record.getMessage(), trace)
 
 
-class JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": iso(micros(record.created)),
-            "level": record.levelname.lower(),
-            "message": without_controls(record.getMessage(), "\n"),
-        }
-        if record.exc_info:
-            trace = self.formatException(record.exc_info)
+class TextFormatter(LineFormatter):
+    def line(self, at: float, level: str, message: str, trace: str = "") -> str:
+        lines = f"{message}\n{trace}" if trace else message
+        return f"{iso(micros(at))} {level} {without_controls(lines, chr(10))}"
+
+
+class JsonFormatter(LineFormatter):
+    def line(self, at: float, level: str, message: str, trace: str = "") -> str:
+        line = {"time": iso(micros(at)), "level": level.lower()}
+        line["message"] = without_controls(message, "\n")
+        if trace:
             line["traceback"] = without_controls(trace, "\n")
         return dump(line).encode("utf-8", "backslashreplace").decode()
 
@@ -4473,7 +4473,7 @@ class JsonFormatter(logging.Formatter):
 class LogHandler(logging.StreamHandler):
     """Standard error, what comes in 0.2 s at a time; a warning goes out at once."""
 
-    def __init__(self, form: logging.Formatter):
+    def __init__(self, form: LineFormatter):
         # Not sys.stderr, which flushes every line.
         options = {"encoding": "utf-8", "errors": "backslashreplace"}
         super().__init__(open(2, "w", closefd=False, **options))  # noqa: SIM115
@@ -4481,11 +4481,20 @@ class LogHandler(logging.StreamHandler):
         self.flushed = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.write(self.format(record), record.created, record.levelno > logging.INFO)
+
+    def info(self, message: str) -> None:
+        """What `log.info` writes, for a sixth of the time (8 µs of a GET's 140)."""
+        now = time.time()
+        with self.lock:
+            self.write(self.formatter.line(now, "INFO", message), now)
+
+    def write(self, line: str, at: float, urgent: bool = False) -> None:
         with contextlib.suppress(OSError):
-            self.stream.write(self.format(record) + "\n")
-            if record.levelno > logging.INFO or record.created > self.flushed + 0.2:
+            self.stream.write(line + "\n")
+            if urgent or at > self.flushed + 0.2:
                 self.flush()
-                self.flushed = record.created
+                self.flushed = at
 
 
 def flush_log() -> None:
@@ -4954,6 +4963,9 @@ class BodyLimit:
         self.inbuf_overflow = adjustments.inbuf_overflow
 
 
+http_date = functools.lru_cache(maxsize=8)(build_http_date)
+
+
 class AnswerTask(WSGITask):
     """Tells the client to come back on another connection once we are stopping."""
 
@@ -4969,6 +4981,7 @@ class AnswerTask(WSGITask):
         if channel.server.stopping and last and not channel.has_more():
             self.set_close_on_finish()
         channel.streams = self.content_length is None
+        self.response_headers.append(("Date", http_date(int(self.start_time))))
         head = super().build_response_header()
         if self.request.command == "HEAD":
             self.chunked_response = False
@@ -5049,10 +5062,11 @@ class Channel(HTTPChannel):
                 self.socket.shutdown(socket.SHUT_WR)
 
     def writable(self) -> bool:
+        if self.will_close or self.close_when_flushed:
+            return True
         # Nothing is flushed while a task runs and little is there: do not ask for it.
-        waits = self.requests and self.total_outbufs_len < self.adj.send_bytes
-        ends = self.will_close or self.close_when_flushed
-        return bool(ends or (self.total_outbufs_len and not waits))
+        size = self.total_outbufs_len
+        return size > 0 and not (self.requests and size < self.adj.send_bytes)
 
     def service(self) -> None:
         if self.task and not self.connected:  # what it did is logged all the same
@@ -5317,13 +5331,15 @@ def make_app(
     clock: Callable = time.time,
     ticker: Callable = time.monotonic,
     services: Optional[Services] = None,
+    log_line: Callable = log.info,
 ) -> Api:
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
-    seconds that pass; tests turn both. `app.services` is what it stands on."""
+    seconds that pass; tests turn both. `app.services` is what it stands on, `log_line`
+    takes the line of each request."""
     if services is None:
         services = open_services(config, clock, ticker)
         services.store.index_fields(config.index_fields)
-    app = Api(Gate(services.keys, config, ticker), config.max_body)
+    app = Api(Gate(services.keys, config, ticker), config.max_body, log_line)
     app.services = services
     add_health(app, services.store)
     imports, exports = Slots(2), Slots(2)
@@ -5418,7 +5434,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     sock = listen(config.host, config.port)
     services = open_services(config)
     services.store.index_fields(config.index_fields)
-    app = make_app(config, services=services)
+    (handler,) = logging.getLogger().handlers
+    app = make_app(config, services=services, log_line=handler.info)
     server = Server(app, sock, config.threads)
 
     def stop(*_: Any) -> None:
