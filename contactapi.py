@@ -33,7 +33,8 @@ if __name__ == "__main__" and sys.orig_argv[1:] == sys.argv:
     folder, name = os.path.split(os.path.abspath(__file__))
     start = f"import sys; sys.path[0], sys.argv[0] = {folder!r}, {name!r}; "
     start += f"import {name[:-3]} as module; sys.exit(module.main())"
-    if sys.argv[1:2] in ([], ["serve"]) and name[:-3].isidentifier():
+    serving = ([], ["serve"], ["--host"], ["--port"], ["--database"])
+    if sys.argv[1:2] in serving and name[:-3].isidentifier():
         os.execv(sys.executable, [sys.executable, "-c", start, *sys.argv[1:]])  # noqa: S606
 
 import argparse
@@ -1468,8 +1469,8 @@ def json_sql(prefix: str, key: str, exact: bool = False) -> str:
 
 class Job:
     """Work for the writer whose caller waits for the commit. The server's requests are
-    such jobs, too: the writer calls `carry_out` inside the transaction, then `finish`
-    with what kept that from the disk, or None."""
+    jobs of this kind, too: the writer calls `carry_out` inside its transaction and then
+    `finish`, with None once all is on the disk, or with what went wrong."""
 
     def __init__(self, store: "Store", work: Callable):
         self.store, self.work = store, work
@@ -1477,13 +1478,10 @@ class Job:
         self.result = self.error = None
 
     def carry_out(self) -> None:
-        try:
-            self.result = self.store.write(self.work)
-        except Exception as err:
-            self.error = err
+        self.result = self.store.write(self.work)
 
     def finish(self, error: Optional[Exception]) -> None:
-        self.error = self.error or error
+        self.error = error
         self.over.set()
 
 
@@ -1621,8 +1619,8 @@ class Store:
             failure = self.broken or self._attempt(lambda: self.run("COMMIT"))
             if failure:
                 self._give_up(failure)
-            for job, written in jobs:
-                job.finish(failure if written else None)
+            for job, error, written in jobs:
+                job.finish(error or (failure if written else None))
 
     def _attempt(self, step: Callable) -> Optional[Exception]:
         try:
@@ -1631,12 +1629,13 @@ class Store:
             return err
 
     def _carry_out(self, job: Job) -> list:
-        """This job and those that have queued up, each with whether it wrote."""
+        """This job and those that have queued up, each with the error that it ended in
+        and whether it wrote."""
         jobs = []
         while job is not None:
             self.written = False
-            job.carry_out()
-            jobs.append((job, self.written))
+            error = self._attempt(job.carry_out)
+            jobs.append((job, error, self.written))
             job = self._next() if len(jobs) < self.LONGEST_GROUP else None
         return jobs
 
@@ -2768,7 +2767,7 @@ class Records:
         """A line with this SQL's value for each record that matches, oldest first, many
         lines at a time. Each batch is a read of its own: no snapshot is held, however
         slow the reader is."""
-        where, params = self._where(workspace, filters)
+        where, params = self._where_in_line(workspace, filters)
         sql = (
             f"SELECT group_concat({value} || char(10), ''), max(created_at), count(*) "
             f"FROM (SELECT {self.COLUMNS} FROM {self.kind.table} "
@@ -2955,6 +2954,7 @@ class Records:
         else:
             count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
             (total,) = self.store.row(count, params)
+            where, params = self._where_in_line(workspace, filters)
         size, order = max(0, min(size, total - offset)), "DESC"
         if size and offset > total // 2:
             order, offset = "ASC", total - offset - size
@@ -2971,23 +2971,30 @@ class Records:
         if before is not None:
             before = ("created_at", "<", before)
             filters = filters._replace(times=(*filters.times, before))
-        where, params = self._where(workspace, filters)
-        sql, params = self._found(where, params, "DESC", limit + 1, 0)
         with self.store.turns.away():  # it may take long
+            where, params = self._where_in_line(workspace, filters)
+            sql, params = self._found(where, params, "DESC", limit + 1, 0)
             return list(map(Row._make, self.store.rows(sql, params)))
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int
     ) -> tuple:
-        """SQL for `size` records, newest first, and its parameters. Deferred join: the
-        index alone finds the place, then `size` rows are read."""
+        """SQL for `size` records of a workspace, the first of `params`, newest first;
+        and its parameters."""
         table, params = self.kind.table, (*params, size)
         if (order, offset) != ("DESC", 0):
+            # Deferred join: the index alone finds the place, then `size` rows are read.
+            line = f"created_at {order}"
+            if (
+                where == "workspace_id = ?"
+            ):  # without an end to look for, 2 to 4 × as fast
+                where = f"workspace_id {'<=' if order == 'DESC' else '>='} ?"
+                line = f"workspace_id {order}, {line}"
             where = (
-                f"id IN (SELECT id FROM {table} WHERE {where} "
-                f"ORDER BY created_at {order} LIMIT ? OFFSET ?)"
+                f"+workspace_id = ? AND id IN (SELECT id FROM {table} "
+                f"WHERE {where} ORDER BY {line} LIMIT ? OFFSET ?)"
             )
-            params = (*params, min(offset, 2**62), size)
+            params = (params[0], *params, min(offset, 2**62), size)
         sql = (
             f"SELECT {self.COLUMNS} FROM {table} WHERE {where} "
             "ORDER BY created_at DESC LIMIT ?"
@@ -3013,10 +3020,25 @@ class Records:
             found = self._found(where, params, "DESC", size, offset)
         else:
             wanted = ",".join(ids[offset : offset + size])
-            found = self._found(f"id IN ({wanted})", (), "DESC", size, 0)
+            where = f"+workspace_id = ? AND id IN ({wanted})"
+            found = self._found(where, params[:1], "DESC", size, 0)
         return Page(self._text(*found), total, capped)
 
-    def _where(self, workspace: int, filters: Filters) -> tuple:
+    def _where_in_line(self, workspace: int, filters: Filters) -> tuple:
+        """What `_where` gives, for records in the order in which they were created:
+        when many were changed since, their index does not help, for it would have them
+        sorted for each page."""
+        where, params = self._where(workspace, filters)
+        if any(column == "updated_at" for column, _, _ in filters.times):
+            table = self.kind.table
+            sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT ?)"
+            if self.store.row(sql, (*params, self.CAP))[0] == self.CAP:
+                return self._where(workspace, filters, "+updated_at")
+        return where, params
+
+    def _where(
+        self, workspace: int, filters: Filters, updated_at: str = "updated_at"
+    ) -> tuple:
         """SQL and parameters; columns and operators are ours, never the caller's."""
         parts, params = ["workspace_id = ?"], [workspace]
         for natural_key in filters.natural_keys:
@@ -3033,7 +3055,8 @@ class Records:
             parts.append(part)
             params.extend(values)
         for column, operator, moment in filters.times:
-            parts.append(f"{column} {operator} ?")
+            spelled = updated_at if column == "updated_at" else column
+            parts.append(f"{spelled} {operator} ?")
             params.append(moment)
         return " AND ".join(parts), tuple(params)
 
@@ -5033,10 +5056,12 @@ class Channel(HTTPChannel):
 
     def finish(self, error: Optional[Exception]) -> None:
         if error:
+            if not isinstance(error, Unavailable):
+                log_failure("server", error)
             self.task = self.task or AnswerTask(self, self.requests[0])
             environ = self.task.get_environment()
             environ.pop("contactapi.answer", None)
-            environ["contactapi.refusal"] = Unavailable.status
+            environ["contactapi.refusal"] = getattr(error, "status", 500)
         self.server.task_dispatcher.turns.put(self)
 
     # as a connection

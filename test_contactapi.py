@@ -9807,6 +9807,42 @@ def test_every_page_of_many_is_there_once_and_in_order(free):
     assert [one["email"] for one in exported(free)] == walked[::-1]
 
 
+@pytest.mark.parametrize("cap", [1, 3, 10_000])
+def test_what_was_changed_since_is_the_same_by_either_index(free, monkeypatch, cap):
+    """Above the cap the records are gone through in their order instead."""
+    monkeypatch.setattr(contactapi.Records, "CAP", cap)
+    ids = free.add(*(f"c{n}@x.org" for n in range(6)))
+    free.turn(60)
+    for ref in (ids[4], ids[1], ids[0], ids[5]):
+        free.patch(ref, {"seen": ref})
+    changed = [ids[5], ids[4], ids[1], ids[0]]
+    query = "updated_after=2026-07-04T10:00:30Z"
+    answer = free.get(f"/v1/contacts?{query}&page_size=3").json
+    assert [one["id"] for one in answer["data"]] == changed[:3]
+    assert answer["total"] == 4
+    answer = free.get(f"/v1/contacts?{query}&page_size=3&page=2").json
+    assert [one["id"] for one in answer["data"]] == changed[3:]
+    read = free.get("/api/v1/contacts?updated_since=2026-07-04T10:00:30Z").json["data"]
+    assert [one["id"] for one in read] == [hyphenated(ref) for ref in changed]
+    lines = free.get(f"/v1/contacts.jsonl?{query}").text.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == changed[::-1]
+
+
+def test_no_page_shows_another_workspace_though_the_count_be_wrong(free):
+    keys = {name: free.key("secret", workspace=name) for name in ("a", "b", "c")}
+    for name, key in keys.items():
+        for number in range(5):
+            free.post({"email": f"{name}{number}@x.org"}, key=key)
+    store = free.services.store
+    store.write(lambda: store.run("UPDATE tally SET total = 12"))
+    for page in range(1, 13):
+        for size in (1, 2, 5, 9):
+            path = f"/v1/contacts?page={page}&page_size={size}"
+            for name, key in keys.items():
+                shown = free.get(path, key=key).json["data"]
+                assert {one["email"][0] for one in shown} <= {name}
+
+
 def test_uids_of_one_call_lie_together_and_are_no_less_random():
     first, second = contactapi.new_uids(500), contactapi.new_uids(500)
     assert len({*first, *second}) == 1000

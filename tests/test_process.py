@@ -104,9 +104,10 @@ def test_an_option_of_the_command_line_wins_over_the_environment(serve):
     assert f"127.0.0.1:{server.port}".encode() in server.output
 
 
-@pytest.mark.parametrize("options", [[], ["-u"], ["-X", "utf8"]])
+@pytest.mark.parametrize("serve", [[], ["serve"]])
+@pytest.mark.parametrize("options", [[], ["-u"]])
 @pytest.mark.parametrize("name", ["contactapi.py", "my forms.py", "it's.v2.py"])
-def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options):
+def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options, serve):
     """Started plainly, it serves as a module of its own name, where it can be one."""
     place = tmp_path / 'it\'s a \\ "folder"'
     place.mkdir()
@@ -115,7 +116,7 @@ def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options):
     port, env = free_port(), environment(tmp_path, CONTACTAPI_SECRET_KEY=SECRET)
     command = [sys.executable, *options, str(place / name)]
     process = subprocess.Popen(
-        [*command, "serve", "--port", str(port)],
+        [*command, *serve, "--port", str(port)],
         env=env,
         cwd=tmp_path,
         stderr=subprocess.PIPE,
