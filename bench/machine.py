@@ -1,11 +1,15 @@
 """What the figures were measured on, and the Python that runs the servers."""
 
+import contextlib
+import ctypes
+import mmap
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from subjects import Skipped, clean_environ
@@ -69,6 +73,29 @@ def python_start(python: Path) -> float:
         subprocess.run([python, "-c", "pass"], env=clean_environ(), timeout=60)
         times.append(time.monotonic() - begun)
     return statistics.median(times)
+
+
+@contextlib.contextmanager
+def in_memory(paths: list) -> Iterator[str]:
+    """Within, these files stay in the page cache, as they do where memory is to spare:
+    some hosts take a virtual machine's back within seconds. What is said of it."""
+    libc = ctypes.CDLL(None)
+    number, size_t = ctypes.c_int, ctypes.c_size_t
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, size_t, *(number,) * 3, ctypes.c_long)
+    libc.mlock.argtypes = libc.munmap.argtypes = (ctypes.c_void_p, size_t)
+    held = []
+    for path in paths:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            how = (mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
+            held.append((libc.mmap(None, size, *how), size))
+    locked = sum(libc.mlock(*part) == 0 for part in held) == len(held)
+    try:
+        yield "are locked in the page cache" if locked else "cannot be locked in memory"
+    finally:
+        for part in held:
+            libc.munmap(*part)
 
 
 def described(python: Path, able: set, folder: Path) -> list:

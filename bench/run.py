@@ -30,7 +30,7 @@ from urllib.parse import quote
 from chart import chart
 from figures import CEILING, RIVALS, Results, Times, Transfer
 from load import OPERATIONS, PATH, drive, lua, middle
-from machine import described, make_python, python_start
+from machine import described, in_memory, make_python, python_start
 from report import markdown
 from servers.sample import contact
 from subjects import Client, Skipped, Subject, clean_environ, run
@@ -54,6 +54,7 @@ class Bench:
     rounds: int
     seconds: int
     repeats: int
+    cold: bool
     results: Results
 
     def attempt(self, part, *args):
@@ -82,7 +83,9 @@ def main() -> int:
         how = (1, 1, 5) if options.quick else (3, 4, 30)
         results = Results(described(python, able, folder), max(options.sizes))
         results.how = f"medians of {how[0]} interleaved rounds of {how[1]} s"
-        bench = Bench(options.server, python, folder, options.sizes, *how, results)
+        bench = Bench(
+            options.server, python, folder, options.sizes, *how, options.cold, results
+        )
         rivals = [name for name in RIVALS if name in options.servers]
         for name in set(rivals) - able:
             results.skipped.append(f"{name}: its packages cannot be installed")
@@ -114,6 +117,9 @@ def parse() -> argparse.Namespace:
         "--sizes", default=None, help="contacts, such as 1000,100000,1000000"
     )
     parser.add_argument(
+        "--cold", action="store_true", help="do not hold the databases in memory"
+    )
+    parser.add_argument(
         "--server", type=Path, default=HERE.parent / "contactapi.py", metavar="FILE"
     )
     parser.add_argument(
@@ -124,7 +130,7 @@ def parse() -> argparse.Namespace:
         "nowhere for a quick or a partial one",
     )
     options = parser.parse_args()
-    whole = not (options.quick or options.only or options.sizes)
+    whole = not (options.quick or options.only or options.sizes or options.cold)
     usual = "1000,20000" if options.quick else "1000,100000,1000000"
     options.sizes = sorted(map(int, (options.sizes or usual).split(",")))
     options.parts = [name for name in options.only if name in PARTS] or PARTS
@@ -156,6 +162,10 @@ def side_by_side(bench: Bench, parts: list, rivals: list) -> None:
         subjects = [each for each in made if each]
         for subject in subjects:
             stack.callback(subject.stop)
+        if not bench.cold:
+            files = [bench.folder / f"contactapi-{size}.db" for size in bench.sizes]
+            kept = stack.enter_context(in_memory(files))
+            bench.results.machine.append(f"the databases {kept}")
         python = python_start(bench.python)
         subjects = [s for s in subjects if bench.attempt(weigh_idle, s, python, parts)]
         if "load" in parts:
