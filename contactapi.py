@@ -2777,12 +2777,13 @@ class Records:
             f"FROM (SELECT {self.COLUMNS} FROM {self.kind.table} "
             f"WHERE {where} AND created_at > ? ORDER BY created_at LIMIT ?)"
         )
-        last, most = -(2**63), 20
+        largest = 2**29 // self.max_body  # SQLite makes no text of 1 GB
+        last, most = -(2**63), min(20, largest)
         while (batch := self.store.row(sql, (*params, last, most)))[0] is not None:
             text, last, count = batch
             yield text
             fits = 2**21 * count // len(text)  # 2 MiB at a time
-            most = max(1, min(1000, 2 * most, fits))
+            most = max(1, min(1000, 2 * most, fits, largest))
 
     # inside the transaction
 
@@ -5042,6 +5043,7 @@ class Channel(HTTPChannel):
     task = None  # whose answer is there already, once its commit is
 
     def task_class(self, channel: HTTPChannel, request: Parser) -> AnswerTask:
+        """Stands where Waitress calls a class."""
         task, self.task = self.task, None
         return task or AnswerTask(channel, request)
 
