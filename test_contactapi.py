@@ -1063,6 +1063,30 @@ def test_a_jobs_exception_undoes_that_job_alone(noted):
     assert notes(store) == ["a", "c"]
 
 
+def test_a_job_that_fails_halfway_and_alone_leaves_nothing_behind(noted):
+    with pytest.raises(LookupError, match="a"):
+        noted.write(failing(noted, "a"))
+    noted.write(inserted(noted, "b"))
+    assert notes(noted) == ["b"]
+
+
+def test_a_job_that_fails_before_it_writes_undoes_nothing(noted):
+    said = []
+
+    def refused():
+        noted.db.connection().set_trace_callback(said.append)
+        raise LookupError
+
+    with ThreadPoolExecutor(3) as pool:
+        works = [inserted(noted, "a"), refused, inserted(noted, "b")]
+        first, second, third = waiting_jobs(noted, pool, works)
+        assert (first.result(), third.result()) == ("a", "b")
+        with pytest.raises(LookupError):
+            second.result()
+    assert "ROLLBACK" not in said
+    assert notes(noted) == ["a", "b"]
+
+
 def test_a_refused_request_does_not_undo_those_committed_with_it(make):
     api = make(CONTACTAPI_MAX_BODY="1024")
     store = api.services.store
@@ -9567,7 +9591,7 @@ def served(make):
     def serve(**settings):
         client = make(CONTACTAPI_RATE_LIMIT="off", **settings)
         server = contactapi.Server(client.app, contactapi.listen("127.0.0.1", 0), 2)
-        client.address = server.socket.getsockname()
+        client.server, client.address = server, server.socket.getsockname()
         started.append((server, threading.Thread(target=server.run)))
         started[-1][1].start()
         return client
@@ -9598,6 +9622,11 @@ def queued(client, *requests):
         sockets.append(begun(client, "POST", *request))
         until(lambda number=number: store.queue.qsize() == number)
     return sockets
+
+
+def hang_up(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def received(sock):
@@ -9675,6 +9704,51 @@ def test_a_request_that_fails_halfway_is_undone_alone(served, monkeypatch):
     assert [received(sock)[0] for sock in sockets] == [201, 500, 201]
     assert client.emails() == ["two@x.org", "one@x.org"]
     assert client.get("/v1/contacts").json["total"] == 2
+    assert [event["type"] for event in client.get("/v1/events").json["data"]] == [
+        "contact.created"
+    ] * 2
+
+
+def test_a_request_that_is_refused_does_not_undo_the_others(served):
+    client, said = served(), []
+    store = client.services.store
+    with a_busy_writer(store):
+        sockets = queued(client, *secretly(client, "a@x.org"))
+        for number, path in enumerate(("/con_" + "0" * 26, ""), 2):
+            method = "PATCH" if path else "POST"
+            sockets.append(
+                begun(client, method, {"email": "b@x.org"}, client.secret, path)
+            )
+            until(lambda number=number: store.queue.qsize() == number)
+        for connection in store.db.opened:
+            connection.set_trace_callback(said.append)
+    assert [received(sock)[0] for sock in sockets] == [201, 404, 201]
+    assert (said.count("COMMIT"), said.count("ROLLBACK")) == (1, 0)
+
+
+def test_who_is_gone_when_all_is_done_again_is_not_said_to_be_stored(
+    served, monkeypatch, caplog
+):
+    client = served()
+    caplog.set_level(logging.INFO)
+    store, contacts = client.services.store, client.services.contacts
+    add, sockets = contacts.events.add, []
+
+    def fail_once(*drafts):
+        if any("bad@x.org" in draft.data for draft in drafts):
+            monkeypatch.setattr(contacts.events, "add", add)
+            channels = client.server.active_channels.values()
+            gone = sockets[0].getsockname()
+            next(each for each in channels if each.addr == gone).handle_close()
+            raise LookupError
+        add(*drafts)
+
+    monkeypatch.setattr(contacts.events, "add", fail_once)
+    with a_busy_writer(store):
+        sockets += queued(client, *secretly(client, "gone@x.org", "bad@x.org"))
+    assert received(sockets[1])[0] == 201
+    assert client.emails() == ["bad@x.org"]
+    assert caplog.text.count("POST /v1/contacts 201") == 1
 
 
 def test_a_broken_transaction_confirms_nothing_that_was_in_it(served, monkeypatch):
@@ -9705,8 +9779,7 @@ def test_who_does_not_wait_for_the_answer_is_stored_and_logged(served, caplog):
     caplog.set_level(logging.INFO)
     with a_busy_writer(client.services.store):
         (sock,) = queued(client, *secretly(client, "gone@x.org"))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()
+        hang_up(sock)
     until(lambda: client.emails() == ["gone@x.org"])
     until(lambda: "POST /v1/contacts 201" in caplog.text)
 
