@@ -879,6 +879,7 @@ def batches(lines: Iterator[Line], most: int, characters: int) -> Iterator[list]
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 PAIRS = [first + second for first in CROCKFORD for second in CROCKFORD]
+TO_CROCKFORD = (CROCKFORD * 8).encode()  # any byte to the digit of its last five bits
 TO_INT32 = str.maketrans(CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
 BASE32_UID = re.compile(f"[0-7][{CROCKFORD}]{{25}}")
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -897,14 +898,19 @@ def from_base32(text: str) -> Optional[int]:
 
 def new_uids(count: int) -> list:
     """Random UUIDs (version 4) as base32: nothing in them says when they were made.
-    Those of one call share their first 32 bits, for a place of their own in the index:
+    Those of one call share their first 33 bits, for a place of their own in the index:
     scattered over it, a batch of an import would write a page for each."""
-    noise = os.urandom(4 + 12 * count)
-    numbers = (
-        int.from_bytes(noise[:4] + noise[i : i + 12], "big")
-        for i in range(4, len(noise), 12)
-    )
-    return [base32(n & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62) for n in numbers]
+    common, noise = os.urandom(7), os.urandom(19 * count)
+    return [uuid4(common + noise[i : i + 19]) for i in range(0, len(noise), 19)]
+
+
+def uuid4(noise: bytes) -> str:
+    """A UUID as base32, each of its characters by a random byte."""
+    digits = bytearray(noise)
+    digits[0] &= 0b00111  # 128 bits are one digit of three and 25 of five
+    digits[10] = digits[10] & 0b00001 | 0b01000  # the version: 4
+    digits[13] = digits[13] & 0b10011 | 0b01000  # the variant: 10
+    return digits.translate(TO_CROCKFORD).decode()
 
 
 def new_uid() -> str:

@@ -9926,6 +9926,16 @@ def test_uids_of_one_call_lie_together_and_are_no_less_random():
     assert {(n.version, n.variant) for n in numbers} == {(4, uuid.RFC_4122)}
 
 
+def test_every_bit_of_a_uid_is_random_but_those_that_name_its_version():
+    numbers = [contactapi.from_base32(contactapi.new_uid()) for _ in range(1000)]
+    ones, zeros = 0, 0
+    for number in numbers:
+        ones, zeros = ones | number, zeros | ~number
+    version = 0xF << 76 | 3 << 62
+    assert ones == (2**128 - 1) & ~version | 4 << 76 | 2 << 62
+    assert zeros & (2**128 - 1) == 2**128 - 1 & ~(4 << 76 | 2 << 62)
+
+
 def test_without_glibc_no_memory_is_given_back(monkeypatch):
     monkeypatch.setattr(contactapi.ctypes, "CDLL", lambda name: object())
     contactapi.give_memory_back()
