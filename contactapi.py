@@ -663,10 +663,16 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def changed_names(old: dict, new: dict) -> list:
-    """The fields that differ, compared as JSON text (to Python, 1 == 1.0 == True)."""
-    names = [name for name in new if name not in old or old[name] is not new[name]]
-    changed = [n for n in names if n not in old or dump(old[n]) != dump(new[n])]
+    """The fields that differ."""
+    changed = [n for n in new if n not in old or not is_same(old[n], new[n])]
     return changed + [name for name in old if name not in new]
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values are one JSON text (to Python, 1 == 1.0 == True)."""
+    if one is other or isinstance(one, (str, int)):
+        return type(one) is type(other) and one == other
+    return dump(one) == dump(other)
 
 
 def searchable(label: str, document: dict) -> str:
