@@ -2552,9 +2552,11 @@ class Records:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         self.update = (
-            f"UPDATE {table} SET label = ?, natural_key = ?, fields = ?, words = ?, "
-            "updated_at = ? WHERE id = ?"
+            f"UPDATE {table} SET label = ?, fields = ?, words = ?, updated_at = ? "
+            "WHERE id = ?"
         )
+        # Of its own: an UPDATE that names a column writes its index, changed or not.
+        self.rename = f"UPDATE {table} SET natural_key = ? WHERE id = ?"
         self.place_taken = (
             f"SELECT created_at FROM {table} WHERE workspace_id = ? AND created_at IN"
         )
@@ -2881,7 +2883,9 @@ class Records:
     ) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
         now = micros(self.clock())
-        self.store.run(self.update, (*new[:3], new.words, now, old.id))
+        self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
+        if new.natural_key != old.natural_key:
+            self.store.run(self.rename, (new.natural_key, old.id))
         row = Row(old.id, old.uid, *new[:3], old.created_at, now)
         self.events.add(self._draft("updated", caller, row, changed, submitted))
         return row
