@@ -1669,6 +1669,8 @@ class Store:
             self._give_up(failure)
         elif self.spoiled and len(done) > 1:
             return [job for job, _, _ in done]
+        elif self.spoiled:  # undone, whatever the job made of that
+            failure = InternalError()
         for job, error, written in done:
             job.finish(error or (failure if written else None))
         return []
@@ -5109,12 +5111,14 @@ class Channel(HTTPChannel):
 
     def finish(self, error: Optional[Exception]) -> None:
         if error:
-            if not isinstance(error, Unavailable):
+            if not isinstance(error, ApiError):
                 log_failure("server", error)
             self.task = self.task or AnswerTask(self, self.requests[0])
             environ = self.task.get_environment()
-            environ.pop("contactapi.answer", None)
-            environ["contactapi.refusal"] = getattr(error, "status", 500)
+            status, *_ = environ.get("contactapi.answer", ("",))
+            if not status.startswith("5"):  # that was logged under its request's id
+                environ.pop("contactapi.answer", None)
+                environ["contactapi.refusal"] = getattr(error, "status", 500)
         self.server.task_dispatcher.turns.put(self)
 
     # as a connection

@@ -1075,6 +1075,30 @@ def test_a_job_that_fails_halfway_and_alone_leaves_nothing_behind(noted):
     assert notes(noted) == ["b"]
 
 
+def hiding_a_failure(store, work):
+    """Does this work, then one that fails halfway, and goes on as if it had not."""
+
+    def both(*args):
+        result = work(*args)
+        with contextlib.suppress(LookupError):
+            store.write(failing(store, "hidden"))
+        return result
+
+    return both
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_what_was_undone_is_not_said_to_be_done(noted, others):
+    with ThreadPoolExecutor(3) as pool:
+        works = [hiding_a_failure(noted, inserted(noted, "a"))]
+        works += [inserted(noted, f"n{n}") for n in range(others)]
+        first, *rest = waiting_jobs(noted, pool, works)
+        with pytest.raises(contactapi.InternalError):
+            first.result()
+        assert [future.result() for future in rest] == [f"n{n}" for n in range(others)]
+    assert notes(noted) == [f"n{n}" for n in range(others)]
+
+
 def test_a_job_that_fails_before_it_writes_undoes_nothing(noted):
     said = []
 
@@ -9712,6 +9736,29 @@ def test_a_request_that_fails_halfway_is_undone_alone(served, monkeypatch):
     assert [event["type"] for event in client.get("/v1/events").json["data"]] == [
         "contact.created"
     ] * 2
+
+
+def test_a_request_that_was_undone_is_not_confirmed(served, monkeypatch):
+    client = served()
+    store, contacts = client.services.store, client.services.contacts
+    store.write(lambda: store.run("CREATE TABLE jotting (name TEXT)"))
+    monkeypatch.setattr(contacts, "put", hiding_a_failure(store, contacts.put))
+    status, body, _ = received(
+        begun(client, "POST", {"email": "a@x.org"}, client.secret)
+    )
+    assert (status, body["error"]["code"]) == (500, "internal_error")
+    assert client.emails() == []
+
+
+def test_a_failure_is_logged_under_the_id_of_its_answer(served, monkeypatch, caplog):
+    client = served()
+    events = client.services.contacts.events
+    monkeypatch.setattr(events, "add", lambda *drafts: [].pop())
+    status, _, ref = received(
+        begun(client, "POST", {"email": "a@x.org"}, client.secret)
+    )
+    assert status == 500
+    assert f"{ref}: IndexError" in caplog.text
 
 
 def test_a_request_that_is_refused_does_not_undo_the_others(served):
