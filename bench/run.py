@@ -80,7 +80,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="contactapi-bench-") as name:
         folder = Path(name)
-        how = (1, 1, 5) if options.quick else (3, 4, 30)
+        how = (1, 1, 5) if options.quick else (5, 2, 30)
         results = Results(described(python, able, folder), max(options.sizes))
         results.how = f"medians of {how[0]} interleaved rounds of {how[1]} s"
         bench = Bench(
