@@ -1694,7 +1694,7 @@ class Store:
             self.broken = err
             raise
         except Exception:
-            self.spoiled = connection.total_changes != before
+            self.spoiled = self.spoiled or connection.total_changes != before
             raise
 
     def begin(self) -> None:

@@ -1076,12 +1076,14 @@ def test_a_job_that_fails_halfway_and_alone_leaves_nothing_behind(noted):
 
 
 def hiding_a_failure(store, work):
-    """Does this work, then one that fails halfway, and goes on as if it had not."""
+    """Does this work, then one that fails halfway and one that fails at once, and goes
+    on as if they had not."""
 
     def both(*args):
         result = work(*args)
-        with contextlib.suppress(LookupError):
-            store.write(failing(store, "hidden"))
+        for wrong in (failing(store, "hidden"), [].pop):
+            with contextlib.suppress(LookupError):
+                store.write(wrong)
         return result
 
     return both
