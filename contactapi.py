@@ -2941,7 +2941,7 @@ class Records:
         return Draft(
             caller.workspace,
             f"{kind.name}.{verb}",
-            f"{kind.prefix}_{row.uid}",
+            self._ref(row),
             kind.name,
             row.id,
             micros(self.clock()),
