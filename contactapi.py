@@ -1141,7 +1141,7 @@ def rule_matches(rule: str, host: str, port: str) -> bool:
 # Storage #####################################################################
 ###############################################################################
 
-# -- models: they define the schema; hot paths use fixed SQL over the same tables
+# -- models of the schema that MIGRATIONS make; hot paths use fixed SQL on the same tables
 
 
 class Model(peewee.Model):
@@ -1246,19 +1246,24 @@ class Answer(Model):
 
 
 class Key(Model):
-    """An API key; of its token only the SHA-256 is kept."""
+    """An API key; of its token only the SHA-256 is kept, and not when it is revoked."""
 
     uid = peewee.TextField(unique=True)
-    workspace = of_workspace()
+    workspace = of_workspace(index=False)
     name = peewee.TextField()
     type = peewee.TextField()
-    hash = peewee.TextField(unique=True)
+    hash = peewee.TextField(unique=True, null=True)
     hint = peewee.TextField()
     permissions = peewee.TextField()
     domains = peewee.TextField()
     existing = peewee.TextField()
     created_at = peewee.BigIntegerField()
+    created_by = peewee.TextField(null=True, index=True)
     last_used_at = peewee.BigIntegerField(null=True)
+    revoked_at = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = ((("workspace", "revoked_at"), False),)
 
 
 class Position(peewee.AutoField):
@@ -1347,14 +1352,6 @@ class Database(peewee.SqliteDatabase):
             self.opened.pop().close()
 
 
-def create_schema(store: "Store") -> None:
-    for model in MODELS:
-        peewee.SchemaManager(model, store.db).create_all()
-    store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
-
-
-# Each entry takes the schema from its index to the next: append, never edit.
-MIGRATIONS = (create_schema,)
 APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
 
 
@@ -1845,10 +1842,11 @@ def verify(path: str) -> None:
         raise Mistake(f"{path} is no file")
     store = Store(path)
     try:
+        if not schema_of(store):
+            raise Mistake(f"{path} is damaged: no schema")
         wrong = [f"{what}: {found}" for what, found in store.problems() if found]
-        (version,) = store.row("PRAGMA user_version")
-        if wrong or not 0 < version <= len(MIGRATIONS):
-            raise Mistake(f"{path} is damaged: {'; '.join(wrong) or 'no schema'}")
+        if wrong:
+            raise Mistake(f"{path} is damaged: {'; '.join(wrong)}")
     except Unavailable as err:
         raise Mistake(f"{path} is damaged: {err.__cause__}") from None
     finally:
@@ -1917,11 +1915,122 @@ def use_wal(store: Store) -> None:
             log.warning("the database is not in WAL mode: %s", err.__cause__)
 
 
-def migrate(store: Store) -> None:
-    (version,), (owner,) = (
-        store.row("PRAGMA user_version"),
-        store.row("PRAGMA application_id"),
-    )
+# -- the schema: frozen steps, of which a new file takes every one
+
+
+class Step(NamedTuple):
+    """From one schema to the next. Files out there have taken it: a released step is
+    never edited, and names no model, which will be another by then."""
+
+    # SQL, a statement ending in `;` and a line's end; or f(store), which uses `run`.
+    parts: tuple
+    rewrites: bool = False  # whether stored rows change: a copy is made before
+
+
+SCHEMA_1 = """
+CREATE TABLE "workspace" ("id" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL,
+    "expired" INTEGER NOT NULL);
+CREATE UNIQUE INDEX "workspace_name" ON "workspace" ("name");
+CREATE TABLE "tally" ("workspace_id" INTEGER NOT NULL, "kind" TEXT NOT NULL,
+    "total" INTEGER NOT NULL, PRIMARY KEY ("workspace_id", "kind"),
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE TABLE "contact" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "natural_key" TEXT NOT NULL,
+    "label" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
+    "updated_at" INTEGER NOT NULL, "words" TEXT NOT NULL, "fields" TEXT NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE UNIQUE INDEX "contact_uid" ON "contact" ("uid");
+CREATE UNIQUE INDEX "contact_workspace_id_natural_key"
+    ON "contact" ("workspace_id", "natural_key");
+CREATE UNIQUE INDEX "contact_workspace_id_created_at"
+    ON "contact" ("workspace_id", "created_at");
+CREATE INDEX "contact_workspace_id_updated_at"
+    ON "contact" ("workspace_id", "updated_at");
+CREATE TABLE "company" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "natural_key" TEXT NOT NULL,
+    "label" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
+    "updated_at" INTEGER NOT NULL, "words" TEXT NOT NULL, "fields" TEXT NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE UNIQUE INDEX "company_uid" ON "company" ("uid");
+CREATE UNIQUE INDEX "company_workspace_id_natural_key"
+    ON "company" ("workspace_id", "natural_key");
+CREATE UNIQUE INDEX "company_workspace_id_created_at"
+    ON "company" ("workspace_id", "created_at");
+CREATE INDEX "company_workspace_id_updated_at"
+    ON "company" ("workspace_id", "updated_at");
+CREATE TABLE "call" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "contact_id" INTEGER NOT NULL,
+    "phone_number" TEXT NOT NULL, "from_number" TEXT, "status" TEXT NOT NULL,
+    "duration" INTEGER, "reason" TEXT, "created_at" INTEGER NOT NULL,
+    "updated_at" INTEGER NOT NULL, "dial" TEXT, "due_at" INTEGER, "sid" TEXT,
+    "sequence" INTEGER NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
+    FOREIGN KEY ("contact_id") REFERENCES "contact" ("id") ON DELETE CASCADE);
+CREATE UNIQUE INDEX "call_uid" ON "call" ("uid");
+CREATE INDEX "call_contact_id" ON "call" ("contact_id");
+CREATE INDEX "call_dial" ON "call" ("dial");
+CREATE UNIQUE INDEX "call_workspace_id_created_at"
+    ON "call" ("workspace_id", "created_at");
+CREATE TABLE "dialling" ("id" INTEGER NOT NULL PRIMARY KEY, "at" INTEGER NOT NULL);
+CREATE INDEX "dialling_at" ON "dialling" ("at");
+CREATE TABLE "answer" ("id" INTEGER NOT NULL PRIMARY KEY,
+    "workspace_id" INTEGER NOT NULL, "key" TEXT NOT NULL, "name" TEXT NOT NULL,
+    "body" TEXT NOT NULL, "call_id" INTEGER NOT NULL, "text" TEXT NOT NULL,
+    "created_at" INTEGER NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
+    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE);
+CREATE INDEX "answer_call_id" ON "answer" ("call_id");
+CREATE INDEX "answer_created_at" ON "answer" ("created_at");
+CREATE UNIQUE INDEX "answer_workspace_id_key_name"
+    ON "answer" ("workspace_id", "key", "name");
+CREATE TABLE "key" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "name" TEXT NOT NULL, "type" TEXT NOT NULL,
+    "hash" TEXT NOT NULL, "hint" TEXT NOT NULL, "permissions" TEXT NOT NULL,
+    "domains" TEXT NOT NULL, "existing" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
+    "last_used_at" INTEGER,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE UNIQUE INDEX "key_uid" ON "key" ("uid");
+CREATE INDEX "key_workspace_id" ON "key" ("workspace_id");
+CREATE UNIQUE INDEX "key_hash" ON "key" ("hash");
+CREATE TABLE "event" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "workspace_id" INTEGER NOT NULL, "type" TEXT NOT NULL, "record" TEXT NOT NULL,
+    "owner" TEXT NOT NULL, "subject" INTEGER, "created_at" INTEGER NOT NULL,
+    "key" TEXT NOT NULL, "changed" TEXT NOT NULL, "submitted" TEXT,
+    "data" TEXT NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE INDEX "event_workspace_id" ON "event" ("workspace_id");
+CREATE INDEX "event_subject_owner" ON "event" ("subject", "owner");
+CREATE TABLE "note" ("name" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL);
+INSERT INTO "workspace" ("name", "expired") VALUES ('default', 0);
+"""
+
+# A revoked key stays without its hash, which SQLite can only allow in a new table.
+KEYS_THAT_STAY = """
+CREATE TABLE "new_key" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "name" TEXT NOT NULL, "type" TEXT NOT NULL,
+    "hash" TEXT, "hint" TEXT NOT NULL, "permissions" TEXT NOT NULL,
+    "domains" TEXT NOT NULL, "existing" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
+    "created_by" TEXT, "last_used_at" INTEGER, "revoked_at" INTEGER,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+INSERT INTO "new_key" SELECT "id", "uid", "workspace_id", "name", "type", "hash",
+    "hint", "permissions", "domains", "existing", "created_at", NULL, "last_used_at",
+    NULL FROM "key";
+DROP TABLE "key";
+ALTER TABLE "new_key" RENAME TO "key";
+CREATE UNIQUE INDEX "key_uid" ON "key" ("uid");
+CREATE UNIQUE INDEX "key_hash" ON "key" ("hash");
+CREATE INDEX "key_created_by" ON "key" ("created_by");
+CREATE INDEX "key_workspace_id_revoked_at" ON "key" ("workspace_id", "revoked_at");
+"""
+
+# The step at index n leads from schema n to schema n + 1.
+MIGRATIONS = (Step((SCHEMA_1,)), Step((KEYS_THAT_STAY,), rewrites=True))
+
+
+def schema_of(store: Store) -> int:
+    """0 is a new file. Mistake for a database of something else or a newer schema."""
+    (version,) = store.row("PRAGMA user_version")
+    (owner,) = store.row("PRAGMA application_id")
     fresh = version == 0 and not store.row("SELECT 1 FROM sqlite_master")
     if not fresh and owner != APPLICATION_ID:
         raise Mistake(f"{store.path} is a database of something else")
@@ -1930,17 +2039,57 @@ def migrate(store: Store) -> None:
             f"{store.path} has schema {version}; this contactapi {VERSION} knows "
             f"schema {len(MIGRATIONS)}: use a newer one"
         )
+    return version
+
+
+def migrate(store: Store) -> None:
+    """Brings the file to today's schema in one transaction. Mistake if a step fails:
+    the file is then as it was."""
+    version = schema_of(store)
     use_wal(store)
     if version == len(MIGRATIONS):
         return
     store.begin()
-    # Another process may have come first: look again inside the transaction.
-    (version,) = store.row("PRAGMA user_version")
-    for step in MIGRATIONS[version:]:
-        step(store)
+    try:
+        version = schema_of(store)  # another process may have come first
+        take_steps(store, version)
+        store.run("COMMIT")
+    except Exception as err:
+        store.db.close()  # which rolls back
+        if isinstance(err, Mistake):
+            raise
+        stays = f"{store.path} stays at schema {version}"
+        raise Mistake(f"{stays}: {err.__cause__ or err}") from err
+
+
+def take_steps(store: Store, version: int) -> None:
+    steps = MIGRATIONS[version:]
+    if version and steps:
+        log.info("%s: from schema %d to %d", store.path, version, len(MIGRATIONS))
+        if any(step.rewrites for step in steps):
+            copy_before(store, version)
+    for part in (part for step in steps for part in step.parts):
+        if callable(part):
+            part(store)
+        else:
+            for statement in part.split(";\n"):
+                store.run(statement)
     store.run(f"PRAGMA application_id = {APPLICATION_ID}")
     store.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    store.run("COMMIT")
+
+
+def copy_before(store: Store, version: int) -> None:
+    """Keeps the file beside itself as it is. Our transaction has changed nothing yet
+    and lets another connection read."""
+    path = f"{store.path}.schema-{version}.backup"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # an earlier try's
+    reader = Store(store.path)
+    try:
+        reader.backup(path)
+    finally:
+        reader.db.close_all()
+    log.info("as it was it is kept in %s: delete that when all is well", path)
 
 
 ###############################################################################

@@ -1,0 +1,221 @@
+"""The schema: frozen steps, a file of schema 1 brought to today's, and failures."""
+
+import logging
+import os
+import re
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import peewee
+import pytest
+
+import contactapi
+from contactapi import MIGRATIONS, Config, Mistake, Step
+
+SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
+# Tokens of the frozen file's keys.
+SECRET = "ck_secret_nycc7an4gg00fyx472y72tf7pzapma90"
+KEEPS = "ck_pub_bdf0gz6zg50822cqdxez5zcy4zs0y9dr"
+TODAY = len(MIGRATIONS)
+
+
+def file_of(sql, path):
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(sql)
+    return str(path)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The path of a database of schema 1."""
+    return file_of(SCHEMA_1.read_text(), tmp_path / "contacts.db")
+
+
+def ask(path, sql):
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute(sql).fetchall()
+
+
+def dump(path):
+    with closing(sqlite3.connect(path)) as file:
+        return list(file.iterdump())
+
+
+def schema(path):
+    """What sqlite_master says, however the statements are laid out."""
+    rows = ask(path, "SELECT type, name, tbl_name, sql FROM sqlite_master")
+    return sorted((*row[:3], "".join((row[3] or "").split())) for row in rows)
+
+
+def bring_to(path, steps, monkeypatch):
+    monkeypatch.setattr(contactapi, "MIGRATIONS", steps)
+    contactapi.open_database(path).close()
+    monkeypatch.undo()
+    return path
+
+
+def test_the_first_step_makes_the_schema_that_contactapi_1_0_0_made(
+    old, tmp_path, monkeypatch
+):
+    new = bring_to(str(tmp_path / "new.db"), MIGRATIONS[:1], monkeypatch)
+    assert schema(new) == schema(old)
+    assert ask(new, "PRAGMA user_version") == [(1,)]
+
+
+def test_an_old_file_and_a_new_one_have_the_same_schema(old, tmp_path):
+    new = str(tmp_path / "new.db")
+    for path in (old, new):
+        contactapi.open_database(path).close()
+    assert schema(old) == schema(new)
+    assert ask(old, "PRAGMA user_version") == ask(new, "PRAGMA user_version")
+    assert ask(old, "PRAGMA application_id") == ask(new, "PRAGMA application_id")
+
+
+def test_the_steps_make_what_todays_models_say(tmp_path):
+    steps, models = str(tmp_path / "steps.db"), str(tmp_path / "models.db")
+    contactapi.open_database(steps).close()
+    database = peewee.SqliteDatabase(models)
+    for model in contactapi.MODELS:
+        peewee.SchemaManager(model, database).create_all()
+    database.close()
+
+    def tables(path):
+        names = ask(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name: set(columns(path, name)) for (name,) in names}
+
+    def columns(path, table):
+        rows = ask(path, f'PRAGMA table_info("{table}")')
+        return [(name, kind, needed, key) for _, name, kind, needed, _, key in rows]
+
+    def indexes(path):
+        rows = ask(path, "SELECT name, sql FROM sqlite_master WHERE type = 'index'")
+        return {(name, "".join((sql or "").split())) for name, sql in rows}
+
+    assert tables(steps) == tables(models)
+    assert indexes(steps) == indexes(models)
+
+
+def test_a_file_of_schema_1_keeps_what_it_held(old):
+    before = {
+        table: ask(old, f'SELECT count(*) FROM "{table}"')[0][0]
+        for (table,) in ask(old, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+    assert before["contact"] == 12 and before["event"] == 32
+    hashes = ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
+    events = ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
+    contactapi.open_database(old).close()
+    assert hashes == ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
+    assert events == ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
+    for table, count in before.items():
+        assert ask(old, f'SELECT count(*) FROM "{table}"') == [(count,)], table
+    assert ask(old, "PRAGMA foreign_key_check") == []
+
+
+def test_a_file_of_schema_1_is_served_as_it_was(old):
+    config = Config.from_env({"DATABASE_URL": f"sqlite:///{old}"})
+    services = contactapi.open_services(config)
+    caller = services.keys.find(SECRET)
+    page = services.contacts.page(caller.workspace, contactapi.EVERY, 1, 100)
+    assert page.total == 11
+    for text in ("Ada@Example.com", "12345678901234567890123", "Grace 😀 Ünïcode"):
+        assert text in page.text
+    assert services.keys.find(KEEPS).existing == "keep"
+    assert services.keys.find(KEEPS).domains == ("localhost",)
+    assert [what for what, found in services.store.problems() if found] == []
+    services.close()
+
+
+def test_a_copy_of_the_old_file_stands_beside_the_new(old, tmp_path, caplog):
+    before = dump(old)
+    with caplog.at_level(logging.INFO, "contactapi"):
+        contactapi.open_database(old).close()
+    kept = tmp_path / "contacts.db.schema-1.backup"
+    assert dump(kept) == before
+    assert stat.S_IMODE(os.stat(kept).st_mode) == 0o600
+    assert ask(kept, "PRAGMA user_version") == [(1,)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{old}: from schema 1 to {TODAY}",
+        f"as it was it is kept in {kept}: delete that when all is well",
+    ]
+
+
+def test_a_copy_that_an_earlier_try_left_is_made_anew(old, tmp_path):
+    kept = tmp_path / "contacts.db.schema-1.backup"
+    kept.write_text("cut short")
+    contactapi.open_database(old).close()
+    assert len(ask(kept, "SELECT * FROM contact")) == 12
+
+
+def test_no_copy_is_made_of_a_new_file_nor_where_no_row_changes(
+    old, tmp_path, monkeypatch
+):
+    contactapi.open_database(str(tmp_path / "new.db")).close()
+    steps = (*MIGRATIONS[:1], Step(("CREATE TABLE added (id);\n",)))
+    bring_to(old, steps, monkeypatch)
+    assert list(tmp_path.glob("*.backup")) == []
+    assert ask(old, "SELECT * FROM added") == []
+
+
+def test_a_backup_of_schema_1_is_still_verified_and_left_alone(old):
+    before = Path(old).read_bytes()
+    contactapi.verify(old)
+    assert Path(old).read_bytes() == before
+
+
+def test_a_backup_of_a_newer_schema_is_not_called_damaged(old):
+    ask(old, f"PRAGMA user_version = {TODAY + 1}")
+    with pytest.raises(Mistake, match=f"has schema {TODAY + 1}; this contactapi"):
+        contactapi.verify(old)
+
+
+def broken_function(store):
+    store.run("DELETE FROM contact")
+    raise ValueError("nobody expected this")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("DELETE FROM event;\nINSERT INTO nowhere VALUES (1);\n", "nowhere"),
+        ("DELETE FROM event;\nINSERT INTO note VALUES (NULL, NULL);\n", "NOT NULL"),
+        (broken_function, "nobody expected this"),
+    ],
+)
+def test_a_step_that_fails_leaves_the_file_as_it_was(old, monkeypatch, fault, said):
+    before, steps = dump(old), (*MIGRATIONS, Step((fault,), rewrites=True))
+    monkeypatch.setattr(contactapi, "MIGRATIONS", steps)
+    with pytest.raises(Mistake, match=re.escape(f"{old} stays at schema 1: ")) as err:
+        contactapi.open_database(old)
+    assert said in str(err.value) and "\n" not in str(err.value)
+    assert dump(old) == before
+    assert ask(old, "PRAGMA user_version") == [(1,)]
+    monkeypatch.undo()
+    contactapi.open_database(old).close()
+    assert ask(old, "PRAGMA user_version") == [(TODAY,)]
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_file_as_it_was(old, tmp_path):
+    (tmp_path / "contacts.db.schema-1.backup").mkdir()
+    before = dump(old)
+    with pytest.raises(Mistake, match=r"contacts\.db"):
+        contactapi.open_database(old)
+    assert dump(old) == before
+
+
+def test_processes_that_start_at_once_migrate_once(old, tmp_path):
+    command = [sys.executable, contactapi.__file__, "keys", "list"]
+    env = {**os.environ, "DATABASE_URL": f"sqlite:///{old}"}
+    started = [
+        subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True)
+        for _ in range(4)
+    ]
+    ends = [(process.communicate(), process.returncode) for process in started]
+    assert {(len(out.splitlines()), code) for (out, _), code in ends} == {(6, 0)}
+    said = "".join(err for (_, err), _ in ends)
+    assert said.count(f"from schema 1 to {TODAY}") == 1
+    assert len(list(tmp_path.glob("*.backup"))) == 1
+    assert len(ask(old, "SELECT * FROM contact")) == 12
