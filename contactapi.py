@@ -1141,7 +1141,7 @@ def rule_matches(rule: str, host: str, port: str) -> bool:
 # Storage #####################################################################
 ###############################################################################
 
-# -- models of the schema that MIGRATIONS make; hot paths use fixed SQL on the same tables
+# -- models of the schema that MIGRATIONS make; hot paths use fixed SQL on its tables
 
 
 class Model(peewee.Model):
