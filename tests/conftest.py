@@ -1,7 +1,11 @@
-"""What the tests with real processes share."""
+"""What every suite has: the fixtures of client.py, and real processes."""
 
 import pytest
-from processes import Server
+
+pytest_plugins = ["client"]
+pytest.register_assert_rewrite("doubles", "processes")
+
+from processes import Server  # noqa: E402
 
 
 @pytest.fixture

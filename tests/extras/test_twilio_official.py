@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
-from twilio_double import (
+
+from doubles import (
     ACCOUNT,
     CREATE_CALL,
     TOKEN,

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from processes import (
     PATIENCE,
     REVOKED_WITHIN,

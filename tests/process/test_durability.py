@@ -17,6 +17,7 @@ import time
 from itertools import count
 
 import pytest
+
 from processes import (
     SCRIPT,
     Client,

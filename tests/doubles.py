@@ -223,3 +223,27 @@ def call_back(url, port, form, signature=None):
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+SID = "CA" + "0" * 32
+VOICE = "https://example.com/voice?a=1&b=2"
+PUBLIC = "https://contacts.example.com"
+TWILIO = {
+    "TWILIO_ACCOUNT_SID": ACCOUNT,
+    "TWILIO_AUTH_TOKEN": TOKEN,
+    "TWILIO_VOICE_URL": VOICE,
+    "CONTACTAPI_PUBLIC_URL": PUBLIC,
+    "CONTACTAPI_CALL_PREFIXES": "*",
+    "TWILIO_FROM_NUMBER": "+15550001111",
+    "TWILIO_API_BASE": "http://127.0.0.1:9",
+}
+
+
+def signed(client, path, form, signature=None, public=PUBLIC, **environ):
+    """The answer to a status callback."""
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Twilio-Signature": signature or sign(public + path, form.items()),
+    }
+    body = urlencode(form).encode()
+    return client.ask("POST", path, body, key=None, headers=headers, **environ)

@@ -11,8 +11,9 @@ import sqlite3
 import time
 
 import pytest
+
+from doubles import ACCOUNT, TOKEN, Double, call_back
 from processes import STOP_WITHIN, environment, free_port, run, together, until
-from twilio_double import ACCOUNT, TOKEN, Double, call_back
 
 PUBLIC = "https://contacts.example.com"
 TWILIO = {
