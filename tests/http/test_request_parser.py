@@ -79,7 +79,9 @@ def test_an_address_is_its_path_and_its_query(target, path, query):
 
 
 def test_fields_lose_their_outer_space_and_their_spelling():
-    request = one(get(b"GET / HTTP/1.1", b"x-Api-KEY: \t a b\t ", b"Empty:", b"U: \xe9"))
+    request = one(
+        get(b"GET / HTTP/1.1", b"x-Api-KEY: \t a b\t ", b"Empty:", b"U: \xe9")
+    )
     assert request.headers == {"X_API_KEY": "a b", "EMPTY": "", "U": "\xe9"}
 
 
