@@ -516,7 +516,7 @@ def clean_email(value: Any) -> tuple:
         raise InvalidEmail("email must be a valid address", "email")
     if text.isascii():
         return text, text.lower()
-    return text, unicodedata.normalize("NFC", text).translate(ASCII_FOLD)
+    return text, nfc(text).translate(ASCII_FOLD)
 
 
 PLAIN_EMAIL = re.compile(
@@ -565,7 +565,30 @@ def fold(text: str) -> str:
     """What a search compares: case ignored as Unicode has it."""
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return nfc(nfc(text).casefold())
+
+
+MANY_MARKS = re.compile(r"[^\w\0-\u02ff]{31}")  # every mark is one of these
+
+
+def nfc(text: str) -> str:
+    """NFC in a time that grows as the text does: Python's sorts a run of combining
+    marks in the square of its length, so a longer one than 30 is cut first, where UAX
+    #15 (stream-safe text) would put a joiner."""
+    if MANY_MARKS.search(text):
+        return "".join(unicodedata.normalize("NFC", part) for part in few_marks(text))
+    return unicodedata.normalize("NFC", text)
+
+
+def few_marks(text: str) -> Iterator[str]:
+    """A text in parts of which none has more than 30 marks in a row."""
+    start = run = 0
+    for place, char in enumerate(text):
+        run = run + 1 if unicodedata.category(char)[0] == "M" else 0
+        if run > 30:
+            yield text[start:place]
+            start, run = place, 1
+    yield text[start:]
 
 
 E164 = re.compile(r"\+[1-9][0-9]{1,14}")
@@ -690,8 +713,9 @@ def searchable(label: str, document: dict) -> str:
 
 
 def search_words(text: str) -> list:
-    words = fold(text).replace("\0", "\ufffd").split()
-    if len(text) > 100 or len(words) > 5:
+    short = len(text) <= 100
+    words = fold(text).replace("\0", "\ufffd").split() if short else []
+    if not short or len(words) > 5:
         raise InvalidRequest("q takes at most 100 characters and 5 words", "q")
     return words
 
@@ -1096,12 +1120,14 @@ def ascii_host(host: str) -> str:
 def clean_domain(text: str) -> str:
     """One rule of a domain lock: host, host:port, *.host, localhost or *; of a pasted
     URL its host, and its port if it names one. ValueError when it is none."""
+    if len(text) > 300:
+        raise ValueError(f"{text[:80]} is no domain")
     text = text.strip()
     if text == "*":
         return text
     match = ORIGIN.match(text if "://" in text else f"https://{text}")
     rest = text[text.find("://") + 3 if "://" in text else 0 :]
-    if not match or "@" in rest.split("/")[0] or len(text) > 300:
+    if not match or "@" in rest.split("/")[0]:
         raise ValueError(f"{text[:80]} is no domain")
     end = match.end() - (0 if "://" in text else len("https://"))
     host = ascii_host(match[2])
@@ -1318,12 +1344,6 @@ MODELS = (
 # -- the database: all that is SQLite's own
 
 
-def json_field(document: str, name: str) -> Optional[str]:
-    """The JSON text of a top-level field, for names that no SQL path can spell."""
-    fields = json.loads(document)
-    return dump(fields[name]) if name in fields else None
-
-
 class Database(peewee.SqliteDatabase):
     """One connection a thread, each with these pragmas; all can be closed at once."""
 
@@ -1336,7 +1356,6 @@ class Database(peewee.SqliteDatabase):
             "journal_size_limit": 2**25,
         }
         super().__init__(path, pragmas=pragmas, check_same_thread=False)
-        self.register_function(json_field, "json_field", 2)
         self.opened = []
 
     def _connect(self):
@@ -1582,9 +1601,14 @@ class Store:
         marks = ",".join("?" * len(spellings))
         if name in self.indexed:
             return f"{json_path(name)} IN ({marks})", spellings
-        if re.search(r'["\\\0-\x1f]', name):  # a path cannot spell it
-            return f"json_field(fields, ?) IN ({marks})", [name, *spellings]
-        return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
+        if name and not re.search(r'["\\\0-\x1f]', name):
+            return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
+        # SQLite's paths escape nothing, so for the question the field gets a name that
+        # nobody can have given: in JSON as `dump` writes it, a name between quotes and
+        # a colon is that name, or the end of another.
+        alias = secrets.token_hex(16)
+        renamed = [f"{quote(name)}:", f'"{alias}":', f'$."{alias}"']
+        return f"(replace(fields, ?, ?) -> ?) IN ({marks})", [*renamed, *spellings]
 
     def index_fields(self, names: tuple) -> None:
         """Keeps an index for each of these fields, and for no other."""
@@ -4271,9 +4295,10 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
             times.append((*TIMES[name], moment))
         elif field_name:
             named.append((field_name[1], value))
+    named, times = tuple(dict.fromkeys(named)), tuple(dict.fromkeys(times))
     if len(named) > 10:
         raise InvalidRequest("a list takes at most 10 filters", "filter")
-    return Filters(tuple(keys), None, words, tuple(named), tuple(times))
+    return Filters(tuple(keys), None, words, named, times)
 
 
 def client_address(environ: dict, config: Config) -> str:
@@ -4961,6 +4986,9 @@ def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
     named = tuple((name, query[name]) for name in shape.filters if name in query)
     text, natural_keys, part, times = query.get(kind.key), (), None, ()
     if text is not None and shape.part:
+        if len(text) > 200:
+            message = f"{kind.key} takes at most 200 characters"
+            raise InvalidRequest(message, kind.key)
         part = fold(text)
     elif text is not None:
         natural_keys = (kind.clean(text)[1],)
