@@ -499,6 +499,60 @@ class Unavailable(ApiError):
 # -- text and natural keys
 
 
+# UTS 46: what ends a label, what is left out, and what is kept though its case folding
+# is something else.
+DOTS = re.compile("[.\u3002\uff0e\uff61]")
+IGNORED = re.compile("[\u00ad\u034f\u180b-\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff]")
+KEPT = re.compile("([\u00df\u03c2\u1e9e])")  # ß, final sigma, ẞ
+PLAIN_LABEL = re.compile("[A-Za-z0-9_-]{1,63}")
+
+
+def ascii_host(host: str) -> str:
+    """A host as browsers send it: lower case, Unicode in punycode (UTS 46, not
+    transitional), no dot at its end. ValueError for an empty label, and for what is in
+    no host."""
+    if host.startswith("[") and host.endswith("]"):
+        return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+    labels = DOTS.split(host)
+    if len(labels) > 1 and not labels[-1]:
+        labels.pop()
+    return ".".join(map(ascii_label, labels))
+
+
+def ascii_label(label: str) -> str:
+    if PLAIN_LABEL.fullmatch(label):
+        return label.lower()
+    # No host has a longer label, and the codec's time grows with its square.
+    if len(label) <= 63:
+        label = even_label(label)
+        if PLAIN_LABEL.fullmatch(label):
+            return label
+        if label and all(map(may_be_in_label, label)) and not is_mark(label[0]):
+            return "xn--" + label.encode("punycode").decode()
+    raise ValueError(f"{label[:80]} is part of no host")
+
+
+def even_label(label: str) -> str:
+    """Case, width and composition evened out. ß and the final sigma have stood for
+    themselves since browsers left IDNA 2003; joiners are kept, wherever they stand."""
+    parts = KEPT.split(IGNORED.sub("", label))
+    parts[::2] = [
+        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", part).casefold())
+        for part in parts[::2]
+    ]
+    return unicodedata.normalize("NFC", "".join(parts).replace("\u1e9e", "\u00df"))
+
+
+def may_be_in_label(char: str) -> bool:
+    if char.isascii():
+        return PLAIN_LABEL.fullmatch(char) is not None
+    return unicodedata.category(char)[0] not in "CZ" or char in "\u200c\u200d"
+
+
+def is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M"
+
+
 ASCII_FOLD = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -584,7 +638,7 @@ def few_marks(text: str) -> Iterator[str]:
     """A text in parts of which none has more than 30 marks in a row."""
     start = run = 0
     for place, char in enumerate(text):
-        run = run + 1 if unicodedata.category(char)[0] == "M" else 0
+        run = run + 1 if is_mark(char) else 0
         if run > 30:
             yield text[start:place]
             start, run = place, 1
@@ -757,8 +811,8 @@ class Line(NamedTuple):
 
 # A text that a spreadsheet would run as a formula, that an import would take for JSON
 # or for an absent field, or that begins with the quotes that we put before those.
-RISKY = re.compile(r"'*([=+\-@\t\r\n{\[]|\Z)")
-QUOTED = re.compile(r"'+([=+\-@\t\r\n{\[]|\Z)")
+RISKY = re.compile(r"'*([=+\-@＝＋－＠\t\r\n{\[]|\Z)")
+QUOTED = re.compile(r"'+([=+\-@＝＋－＠\t\r\n{\[]|\Z)")
 
 
 def csv_cell(value: Any, raw: bool = False) -> str:
@@ -1096,60 +1150,98 @@ def body_hash(document: dict) -> str:
 
 
 ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://([^\s/?#@:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?",
+    r"([a-z][a-z0-9+.-]*)://([^\s/?#@:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]{1,9}))?",
     re.IGNORECASE,
 )
 DEFAULT_PORT = {"http": "80", "https": "443"}
 LOOPBACK = ("127.0.0.1", "[::1]")
 
 
-def ascii_host(host: str) -> str:
-    """Lower case, no trailing dot, Unicode labels as punycode (RFC 3492; as browsers
-    do it, `ß` is kept)."""
-    host = unicodedata.normalize("NFKC", host.replace("ß", "\ue000")).lower()
-    labels = host.replace("\ue000", "ß").rstrip(".").split(".")
-    return ".".join(
-        # No host has a longer label, and the codec's time grows with its square.
-        label
-        if label.isascii() or len(label) > 63
-        else "xn--" + label.encode("punycode").decode()
-        for label in labels
-    )
-
-
 def clean_domain(text: str) -> str:
     """One rule of a domain lock: host, host:port, *.host, localhost or *; of a pasted
-    URL its host, and its port if it names one. ValueError when it is none."""
-    if len(text) > 300:
-        raise ValueError(f"{text[:80]} is no domain")
-    text = text.strip()
+    URL its host, and its port if it names one. ValueError for what no page's origin
+    could ever match; it says what to give instead."""
+    shown, text = text[:80], text.strip() if len(text) <= 300 else "/"
     if text == "*":
         return text
-    match = ORIGIN.match(text if "://" in text else f"https://{text}")
-    rest = text[text.find("://") + 3 if "://" in text else 0 :]
-    if not match or "@" in rest.split("/")[0]:
-        raise ValueError(f"{text[:80]} is no domain")
-    end = match.end() - (0 if "://" in text else len("https://"))
-    host = ascii_host(match[2])
-    labels = host.removeprefix("*.").split(".")
-    bracketed = host.startswith("[")
-    if text[end:][:1] not in ("", "/", "?", "#") or not (
-        bracketed or all(re.fullmatch(r"[a-z0-9_-]{1,63}", label) for label in labels)
-    ):
-        raise ValueError(f"{text[:80]} is no domain")
-    return f"{host}:{match[3]}" if match[3] else host
+    if text.lower() == "null":
+        raise ValueError(
+            "null is the origin of any page that hides its own, a file or a sandboxed "
+            "frame: give the site's domain, such as example.com, or * for any page"
+        )
+    url = text if "://" in text else f"https://{text}"
+    match = ORIGIN.match(url)
+    if not match or url[match.end() :][:1] not in ("", "/", "?", "#"):
+        raise ValueError(f"{shown} is no domain: give example.com")
+    host, port = clean_rule_host(match[2], shown), match[3]
+    if port and not 1 <= int(port) <= 65535:
+        message = f"{shown}: a port is 1 to 65535: give example.com:8080 or example.com"
+        raise ValueError(message)
+    return f"{host}:{int(port)}" if port else host
+
+
+def clean_rule_host(text: str, shown: str) -> str:
+    star = "*." if text.startswith("*.") else ""
+    if "" in text.removeprefix(star).removesuffix(".").split("."):
+        raise ValueError(
+            f"{shown} has an empty label: give example.com, or *.example.com for all "
+            "that is below it"
+        )
+    try:
+        host = ascii_host(text.removeprefix(star))
+    except ValueError:
+        host = ""
+    if not can_be_host(host) or (star and is_address(host)):
+        raise ValueError(f"{shown} is no domain: give example.com or 127.0.0.1")
+    return star + host
+
+
+def can_be_host(host: str) -> bool:
+    """Whether a browser can be at this host, as it spells it."""
+    labels = host.split(".")
+    if host.startswith("[") or re.fullmatch("[0-9]+|0x[0-9a-f]*", labels[-1]):
+        return is_address(host)
+    fits = 0 < len(host) <= 253 and all(len(label) <= 63 for label in labels)
+    return fits and all(map(is_decodable, labels))
+
+
+def is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return False
+
+
+def is_decodable(label: str) -> bool:
+    """Whether a label in punycode is one that is made of a label in Unicode."""
+    if not label.startswith("xn--"):
+        return True
+    try:
+        return ascii_label(label[4:].encode().decode("punycode")) == label
+    except ValueError:
+        return False
 
 
 def origin_of(text: str) -> Optional[tuple]:
     """(host, port) of an Origin, or of the URL in a Referer; None for anything
-    doubtful: `null`, user information, an unknown scheme without a port."""
+    doubtful: `null`, user information, a host with an empty label, or with characters
+    that are in no host once it is spelled as browsers do."""
     match = ORIGIN.match(text)
     if not match or text[match.end() :][:1] not in ("", "/", "?", "#"):
         return None
     if len(match[2]) > 253:
         return None
     port = match[3] or DEFAULT_PORT.get(match[1].lower(), "")
-    return ascii_host(match[2]), port
+    try:
+        return ascii_host(match[2]), port
+    except ValueError:
+        return None
+
+
+def rules_of_origin(url: Optional[str]) -> tuple:
+    """The rule that lets this URL's own pages in, none for no URL."""
+    place = origin_of(url or "")
+    return (":".join(place),) if place else ()
 
 
 def origin_allowed(rules: tuple, origin: Optional[str]) -> bool:
@@ -2494,7 +2586,7 @@ def clean_domains(type: str, domains: Any) -> list:
     try:
         return list(dict.fromkeys(map(clean_domain, domains)))
     except ValueError as err:
-        raise InvalidRequest(f"{err}: give example.com", "domains") from None
+        raise InvalidRequest(str(err), "domains") from None
 
 
 def is_texts(value: Any) -> bool:
@@ -4349,6 +4441,7 @@ class Gate:
         self.by_form = SlidingWindow(limit * 10, seconds, ticker)
         self.by_address = SlidingWindow(limit, seconds, ticker)
         self.policy = f'"key";q={limit};w={seconds}'
+        self.home = rules_of_origin(config.public_url)
         self.warned = False
 
     def admit(self, environ: dict, needs: tuple, public: bool) -> Caller:
@@ -4361,7 +4454,7 @@ class Gate:
             self.refuse_stranger(environ)
         self.count(environ, caller)
         if caller.type == "publishable" and public:
-            check_origin(environ, caller)
+            check_origin(environ, caller, self.home)
         elif not all(map(caller.may, needs)):
             needed = "a secret key" if EVERYTHING in needs else " and ".join(needs)
             raise Forbidden(f"this key may not do that; this needs {needed}")
@@ -4450,19 +4543,31 @@ PRIVATE = tuple(
 )
 
 
-def check_origin(environ: dict, caller: Caller) -> None:
-    """The domain lock: Origin decides, without one Referer, without either 403."""
+def check_origin(environ: dict, caller: Caller, home: tuple) -> None:
+    """The domain lock: Origin decides, without one Referer, without either 403. `home`
+    are the rules for this server's own pages."""
     origin = header(environ, "ORIGIN") or header(environ, "REFERER")
     origin = origin.encode("latin-1").decode("utf-8", "replace")
-    if origin_allowed(caller.domains, origin):
+    if origin_allowed((*caller.domains, *home), origin):
         return
     if not origin:
         raise Forbidden("this key takes only requests with an Origin or a Referer")
+    if origin == "null":
+        raise Forbidden(NULL_ORIGIN.format(key=caller.ref))
     shown = origin[:100].encode("ascii", "replace").decode()
     raise Forbidden(
         f"this key does not take requests from {shown}; to allow it: contactapi.py "
         f"keys update {caller.ref} --domain SITE (each site, those of before too)"
     )
+
+
+NULL_ORIGIN = (
+    "this key does not take requests from null, the origin of a page that is a file, "
+    "or stands in a sandboxed frame, or came by https and calls an http server, or has "
+    "a Referrer-Policy of no-referrer or same-origin (put there "
+    "strict-origin-when-cross-origin); last, to allow any page: contactapi.py keys "
+    "update {key} --domain '*'"
+)
 
 
 # -- the application

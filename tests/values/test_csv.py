@@ -66,7 +66,7 @@ def test_an_export_has_every_record_once_at_the_edges_of_its_batches(free, count
     assert len(cells(free)) == count + 1
 
 
-RISKY = ["=", "+", "-", "@", "\t", "\r", "\n", "{", "["]
+RISKY = [*"＝＋－＠", "=", "+", "-", "@", "\t", "\r", "\n", "{", "["]
 RISKY_TEXTS = [
     quotes + text
     for quotes in ("", "'", "''", "'''")
