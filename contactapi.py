@@ -987,25 +987,52 @@ def from_base32(text: str) -> Optional[int]:
     return int(text.translate(TO_INT32), 32)
 
 
-def new_uids(count: int) -> list:
-    """Random UUIDs (version 4) as base32: nothing in them says when they were made.
-    Those of one call share their first 33 bits, for a place of their own in the index:
-    scattered over it, a batch of an import would write a page for each."""
-    common, noise = os.urandom(7), os.urandom(19 * count)
-    return [uuid4(common + noise[i : i + 19]) for i in range(0, len(noise), 19)]
+def new_uid() -> str:
+    """A random UUID (version 4) as base32: nothing in it says when it was made."""
+    return uid_digits(os.urandom(26)).decode()
 
 
-def uuid4(noise: bytes) -> str:
-    """A UUID as base32, each of its characters by a random byte."""
+def uid_digits(noise: bytes) -> bytes:
+    """The first digits of a UUID, 14 or more, each by a random byte."""
     digits = bytearray(noise)
     digits[0] &= 0b00111  # 128 bits are one digit of three and 25 of five
     digits[10] = digits[10] & 0b00001 | 0b01000  # the version: 4
     digits[13] = digits[13] & 0b10011 | 0b01000  # the variant: 10
-    return digits.translate(TO_CROCKFORD).decode()
+    return digits.translate(TO_CROCKFORD)
 
 
-def new_uid() -> str:
-    return new_uids(1)[0]
+class NumberedUids:
+    """The uids of rows that are found without an index of uids: random as they are,
+    each would write a page of its own there (importing a million took 1.7 times as
+    long). The first 16 digits are random; the last ten are the row's number, veiled by
+    50 bits that are made of those 16 under a secret. So to others every bit is random,
+    and no two rows have one uid."""
+
+    RANDOM = 16
+
+    def __init__(self, secret: bytes):
+        self.keyed = hashlib.blake2b(key=secret, digest_size=7)
+
+    def make(self, first: int, count: int) -> list:
+        """Those of the rows with the numbers from `first` on."""
+        noise, size = os.urandom(self.RANDOM * count), self.RANDOM
+        heads = [uid_digits(noise[i : i + size]) for i in range(0, len(noise), size)]
+        return [self._uid(head, number) for number, head in enumerate(heads, first)]
+
+    def number(self, uid: str) -> int:
+        """The number in one of ours; of any other uid, a number without meaning."""
+        head, tail = uid[: self.RANDOM], uid[self.RANDOM :]
+        return self._veil(head.encode()) ^ int(tail.translate(TO_INT32), 32)
+
+    def _uid(self, head: bytes, number: int) -> str:
+        veiled = self._veil(head) ^ number
+        tail = [PAIRS[veiled >> shift & 1023] for shift in (40, 30, 20, 10, 0)]
+        return head.decode() + "".join(tail)
+
+    def _veil(self, head: bytes) -> int:
+        made = self.keyed.copy()
+        made.update(head)
+        return int.from_bytes(made.digest(), "big") >> 6  # 50 of 56 bits
 
 
 def uuid_of(uid: str) -> str:
@@ -1301,7 +1328,7 @@ class Record(Model):
     microsecond in its workspace; `words` is the folded copy that `q` looks in and
     stands before `fields`, so that a search need not read past it."""
 
-    uid = peewee.TextField(unique=True)
+    uid = peewee.TextField()  # in no index: it holds the row's number
     workspace = of_workspace(index=False)
     natural_key = peewee.TextField()
     label = peewee.TextField()
@@ -1323,6 +1350,17 @@ class Contact(Record):
 class Company(Record):
     class Meta:
         indexes = Contact._meta.indexes
+
+
+class OldUid(Model):
+    """The row of a record that was made before uids held it."""
+
+    uid = peewee.TextField(primary_key=True)
+    number = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "old_uid"
+        without_rowid = True
 
 
 class Call(Model):
@@ -1428,8 +1466,8 @@ class Note(Model):
 
 
 MODELS = (
-    *(Workspace, Tally, Contact, Company, Call, Dialling, Answer, Key, Event),
-    Note,
+    *(Workspace, Tally, Contact, Company, OldUid, Call, Dialling, Answer, Key),
+    *(Event, Note),
 )
 
 
@@ -1684,6 +1722,18 @@ class Store:
             return list(result) if isinstance(query, peewee.Select) else result
         except peewee.PeeweeException as err:
             raise outage(err) from err
+
+    @functools.cached_property
+    def uids(self) -> NumberedUids:
+        """Those of records, in every process on this database and in its copies."""
+        row = self.row("SELECT value FROM note WHERE name = 'uid secret'")
+        return NumberedUids(bytes.fromhex(row[0]))
+
+    def has_uid(self, table: str, uid: str) -> tuple:
+        """SQL that a row of this table has this uid, and its parameters."""
+        old = "(SELECT number FROM old_uid WHERE uid = ?)"
+        where = f"{table}.id = coalesce({old}, ?) AND {table}.uid = ?"
+        return where, (uid, self.uids.number(uid), uid)
 
     def contains(self, column: str) -> str:
         return f"instr({column}, ?) > 0"
@@ -1982,6 +2032,7 @@ def copy_rows(source: Store, target: Store) -> int:
     def work() -> int:
         source.run("BEGIN")  # one moment of the source, though it is written to
         target.run("DELETE FROM workspace")
+        target.run("DELETE FROM note")
         count = sum(copy_table(source, target, model) for model in MODELS)
         target.run("DELETE FROM sqlite_sequence")
         rows = source.rows("SELECT name, seq FROM sqlite_sequence")
@@ -2146,8 +2197,25 @@ CREATE INDEX "key_created_by" ON "key" ("created_by");
 CREATE INDEX "key_workspace_id_revoked_at" ON "key" ("workspace_id", "revoked_at");
 """
 
+# Uids hold the numbers of their rows from here on; those of before are looked up.
+UIDS_WITHOUT_INDEX = """
+CREATE TABLE "old_uid" ("uid" TEXT NOT NULL PRIMARY KEY, "number" INTEGER NOT NULL)
+    WITHOUT ROWID;
+INSERT INTO "old_uid" SELECT "uid", "id" FROM "contact"
+    UNION ALL SELECT "uid", "id" FROM "company" ORDER BY 1;
+DROP INDEX "contact_uid";
+DROP INDEX "company_uid";
+"""
+
+
+def make_uid_secret(store: Store) -> None:
+    secret = secrets.token_hex(32)
+    store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
+
+
 # The step at index n leads from schema n to schema n + 1.
-MIGRATIONS = (Step((SCHEMA_1,)), Step((KEYS_THAT_STAY,), rewrites=True))
+SCHEMA_2 = (KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret)
+MIGRATIONS = (Step((SCHEMA_1,)), Step(SCHEMA_2, rewrites=True))
 
 
 def schema_of(store: Store) -> int:
@@ -2819,7 +2887,7 @@ class Records:
         self.max_body, self.longest_line = max_body, max(2**20, 4 * max_body)
         table, columns = kind.table, self.COLUMNS
         found = f"SELECT {columns} FROM {table} WHERE"
-        self.by_uid = f"{found} uid = ? AND workspace_id = ?"
+        self.by_uid = f"{found} workspace_id = ? AND"
         self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
         self.insert = (
             f"INSERT INTO {table} ({columns}, workspace_id, words) "
@@ -2844,10 +2912,10 @@ class Records:
     # one record
 
     def get(self, workspace: int, uid: Optional[str]) -> Row:
-        row = uid and self.store.row(self.by_uid, (uid, workspace))
+        row = uid and self._find_uid(workspace, uid)
         if not row:
             raise NotFound(f"there is no such {self.kind.name}")
-        return Row._make(row)
+        return row
 
     def put(self, caller: Caller, document: dict) -> Row:
         """Upsert by natural key: the fields sent are written over the stored ones,
@@ -3109,6 +3177,7 @@ class Records:
 
     def _delete(self, caller: Caller, row: Row) -> None:
         self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
+        self.store.run("DELETE FROM old_uid WHERE uid = ?", (row.uid,))
         self._count(caller.workspace, -1)
         self.events.erase(self.kind.name, row.id)
         tombstone = self._draft("deleted", caller, row, [])
@@ -3119,6 +3188,11 @@ class Records:
         row = self.store.row(self.by_key, (workspace, natural_key))
         return row and Row._make(row)
 
+    def _find_uid(self, workspace: int, uid: str) -> Optional[Row]:
+        where, params = self.store.has_uid(self.kind.table, uid)
+        row = self.store.row(f"{self.by_uid} {where}", (workspace, *params))
+        return row and Row._make(row)
+
     def _create(
         self, caller: Caller, news: list, submitted: Optional[str] = None
     ) -> list:
@@ -3127,11 +3201,10 @@ class Records:
         wanted = [now if new.created_at is None else new.created_at for new in news]
         places = self._places(workspace, wanted)
         (last,) = self.store.row(self.last_id)
+        uids = self.store.uids.make(last + 1, len(news))
         rows = [
             Row(number, uid, *new[:3], at, new.written_at(at))
-            for number, (uid, new, at) in enumerate(
-                zip(new_uids(len(news)), news, places), last + 1
-            )
+            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
         ]
         self.store.run_many(
             self.insert,
@@ -3518,13 +3591,18 @@ class Calls:
         return text
 
     def _contact(self, workspace: int, ref: str) -> int:
-        row = self.store.row(
-            "SELECT id FROM contact WHERE uid = ? AND workspace_id = ?",
-            (parse_id("con", ref), workspace),
-        )
-        if row is None:
+        uid = parse_id("con", ref)
+        number = uid and self._contact_number(workspace, uid)
+        if not number:
             raise NotFound("there is no such contact", "contact_id")
-        return row[0]
+        return number
+
+    def _contact_number(self, workspace: int, uid: str) -> int:
+        """0 where there is none."""
+        where, params = self.store.has_uid("contact", uid)
+        sql = f"SELECT id FROM contact WHERE workspace_id = ? AND {where}"
+        row = self.store.row(sql, (workspace, *params))
+        return row[0] if row else 0
 
     def _refuse_too_many(self) -> None:
         """All workspaces together, over any 24 hours: a leaked key must not cost a
@@ -3613,19 +3691,21 @@ class Calls:
         return list(map(CallRow._make, rows)), total
 
     def _where(self, workspace: int, filters: CallFilters) -> tuple:
+        contact = filters.contact and self._contact_number(workspace, filters.contact)
         tests = {
             "call.workspace_id = ?": workspace,
             "status = ?": filters.status,
-            "contact.uid = ?": filters.contact,
+            "call.contact_id = ?": contact,
             "call.created_at >= ?": filters.since,
             "call.created_at <= ?": filters.until,
         }
         used = {sql: value for sql, value in tests.items() if value is not None}
         return " AND ".join(used), tuple(used.values())
 
-    def of_contact(self, workspace: int, contact: str) -> list:
+    def of_contact(self, workspace: int, contact: int) -> list:
+        """Those of the contact with this row number."""
         where = (
-            "WHERE contact.uid = ? AND call.workspace_id = ? ORDER BY call.created_at"
+            "WHERE contact_id = ? AND call.workspace_id = ? ORDER BY call.created_at"
         )
         rows = self.store.rows(self.SELECT + where, (contact, workspace))
         return list(map(CallRow._make, rows))
@@ -5051,7 +5131,7 @@ def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
         row = contacts.get(workspace, parse_id("con", ref))
-        held = [call.document() for call in calls.of_contact(workspace, row.uid)]
+        held = [call.document() for call in calls.of_contact(workspace, row.id)]
         head = f'{{"contact":{NativeWire.one(CONTACTS, row)},"calls":{dump(held)}'
         events = every_event(contacts, workspace, row.uid)
         texts = itertools.chain([f'{head},"history":['], events, ["]}"])

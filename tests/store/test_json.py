@@ -1,7 +1,6 @@
 """JSON as SQLite makes it."""
 
 import json
-import uuid
 
 import pytest
 
@@ -101,26 +100,6 @@ def test_no_page_shows_another_workspace_though_the_count_be_wrong(free):
             for name, key in keys.items():
                 shown = free.get(path, key=key).json["data"]
                 assert {one["email"][0] for one in shown} <= {name}
-
-
-def test_uids_of_one_call_lie_together_and_are_no_less_random():
-    first, second = contactapi.new_uids(500), contactapi.new_uids(500)
-    assert len({*first, *second}) == 1000
-    assert len({uid[:6] for uid in first}) == 1  # 30 bits
-    assert first[0][:6] != second[0][:6]
-    assert len({uid[7:14] for uid in first}) == 500
-    numbers = {uuid.UUID(contactapi.uuid_of(uid)) for uid in first}
-    assert {(n.version, n.variant) for n in numbers} == {(4, uuid.RFC_4122)}
-
-
-def test_every_bit_of_a_uid_is_random_but_those_that_name_its_version():
-    numbers = [contactapi.from_base32(contactapi.new_uid()) for _ in range(1000)]
-    ones, zeros = 0, 0
-    for number in numbers:
-        ones, zeros = ones | number, zeros | ~number
-    version = 0xF << 76 | 3 << 62
-    assert ones == (2**128 - 1) & ~version | 4 << 76 | 2 << 62
-    assert zeros & (2**128 - 1) == 2**128 - 1 & ~(4 << 76 | 2 << 62)
 
 
 def test_without_glibc_no_memory_is_given_back(monkeypatch):

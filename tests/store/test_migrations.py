@@ -107,6 +107,7 @@ def test_a_file_of_schema_1_keeps_what_it_held(old):
     assert before["contact"] == 12 and before["event"] == 32
     hashes = ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
     events = ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
+    del before["note"]  # which has the secret of the uids now
     contactapi.open_database(old).close()
     assert hashes == ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
     assert events == ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
