@@ -106,10 +106,13 @@ log = logging.getLogger("contactapi")
 
 
 def log_failure(where: str, err: Optional[BaseException]) -> None:
-    """Where it failed and as what; not the message, which may quote what was sent."""
+    log.error("%s: %s", where, trace_of(err))
+
+
+def trace_of(err: Optional[BaseException]) -> str:
+    """As what it failed and where; not the message, which may quote what was sent."""
     frames = traceback.format_tb(err.__traceback__) if err else []
-    kind = type(err).__name__
-    log.error("%s: %s\n%s", where, kind, "".join(frames).rstrip())
+    return f"{type(err).__name__}\n{''.join(frames)}".rstrip()
 
 
 class Mistake(Exception):
@@ -4695,22 +4698,19 @@ class Api(Bottle):
         self,
         gate: Gate,
         max_body: int,
-        log_line: Callable,
         clock: Callable = time.perf_counter,
     ):
         super().__init__()
         self.uninstall(True)  # Bottle's own JSON and templates
         self.install(Guard(gate))
         self.gate, self.max_body, self.clock = gate, max_body, clock
-        self.log_line = log_line
         self.large = {}  # path of a POST -> what its key needs to send a large body
-        self.prefix, self.numbers = secrets.token_hex(4), itertools.count(1)
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
         made = environ.pop("contactapi.answer", None) or self.answer(environ)
         status, headers, body = made
         seconds = self.clock() - environ["contactapi.began"]
-        self.log_line(request_line(environ, status, headers, seconds))
+        log.info(request_line(environ, status, headers, seconds))
         start_response(status, headers)
         return body
 
@@ -4722,7 +4722,7 @@ class Api(Bottle):
         """(status, headers, body). Around Bottle, so that its own failures have our
         headers, too."""
         environ["contactapi.began"] = self.clock()
-        environ["contactapi.id"] = f"{self.prefix}{next(self.numbers):08x}"
+        environ["contactapi.id"] = secrets.token_hex(8)
         environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
         if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
@@ -4793,29 +4793,25 @@ class Api(Bottle):
     # everything that is no success
 
     def default_error_handler(self, res: HTTPError) -> str:
-        err = res.exception
-        if not isinstance(err, ApiError):
-            err = self.as_api_error(res)
-        if isinstance(err, MethodNotAllowed) and request.method == "OPTIONS":
-            return preflight(err)
-        if "contactapi.counted" not in request.environ and request.path != "/healthz":
-            err = self.look(err)
+        """May not fail: Bottle would answer with a page of its own."""
+        environ, err = request.environ, res.exception
+        try:
+            if not isinstance(err, ApiError):
+                err = self.as_api_error(res)
+            if is_preflight(environ, err):
+                return preflight(environ, err)
+            if "contactapi.counted" not in environ and request.path != "/healthz":
+                self.gate.look(environ)  # refused before its key was asked for
+        except Unavailable as outage:
+            err = outage
+        except Exception as failure:
+            log_failure(environ["contactapi.id"], failure)
+            err = InternalError()
         response.status = err.status
         response.content_type = JSON
         for name, value in err.headers.items():
             response.set_header(name, value)
         return wire_of(request.path).error(err)
-
-    def look(self, err: ApiError) -> ApiError:
-        """Counts a request that was refused before its key was asked for."""
-        try:
-            self.gate.look(request.environ)
-        except Unavailable as outage:
-            return outage
-        except Exception as failure:
-            log_failure(request.environ["contactapi.id"], failure)
-            return InternalError()
-        return err
 
     def as_api_error(self, res: HTTPError) -> ApiError:
         """What Bottle's router, or Bottle itself, refused."""
@@ -4850,63 +4846,114 @@ ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 
 
-def preflight(err: MethodNotAllowed) -> str:
-    """The answer to OPTIONS on a path that exists; no key, no window."""
-    methods = err.headers["Allow"]
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+USUAL_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+USUAL_HEADERS = ("Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key")
+
+
+def is_preflight(environ: dict, err: ApiError) -> bool:
+    """Whether a browser asks what it may send (on any path, known or not), or anyone
+    what a path takes."""
+    if environ["REQUEST_METHOD"] != "OPTIONS":
+        return False
+    asked = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    return isinstance(err, MethodNotAllowed) or (asked and isinstance(err, NotFound))
+
+
+def preflight(environ: dict, err: ApiError) -> str:
+    """Everything may be sent, so that a page can read the 404 or 405 which follows; no
+    key, no window."""
+    methods = err.headers.get("Allow", USUAL_METHODS)
+    asked = header(environ, "ACCESS_CONTROL_REQUEST_METHOD")
+    known = methods.split(", ")
+    if len(asked) <= 32 and TOKEN.fullmatch(asked) and asked not in known:
+        methods += f", {asked}"
     response.status = 204
-    response.set_header("Allow", methods)
+    if "Allow" in err.headers:
+        response.set_header("Allow", err.headers["Allow"])
     response.set_header("Access-Control-Allow-Methods", methods)
-    allowed = "Authorization, Content-Type, X-Api-Key, Idempotency-Key"
-    response.set_header("Access-Control-Allow-Headers", allowed)
+    names = USUAL_HEADERS + asked_headers(environ)
+    response.set_header("Access-Control-Allow-Headers", ", ".join(names))
     response.set_header("Access-Control-Max-Age", "86400")
-    if not request.get_header("Origin"):
+    if not header(environ, "ORIGIN"):
         response.set_header("Access-Control-Allow-Origin", "*")
     return ""
+
+
+def asked_headers(environ: dict) -> tuple:
+    """The tokens of the first KiB, beside the usual ones."""
+    text = header(environ, "ACCESS_CONTROL_REQUEST_HEADERS")
+    if len(text) > 1024:
+        text = text[:1025].rpartition(",")[0]
+    names = dict.fromkeys(name.strip(" \t") for name in text.split(","))
+    usual = {name.lower() for name in USUAL_HEADERS}
+    return tuple(n for n in names if TOKEN.fullmatch(n) and n.lower() not in usual)
 
 
 # -- the log
 
 
-PLAIN_PATH = re.compile(r"(/[a-z0-9_.-]{1,40}){1,5}|/")
-KEY_IN_TEXT = re.compile(r"ck_(secret|pub|live)_[^\s/\"']+")
+PLAIN_METHOD = re.compile("[A-Z]{1,20}")
+# A word too short to be 12 characters of a key, or an id of ours; nothing with digits
+# beside it, which could be a phone number.
+PLAIN_PART = (
+    rf"(?:v1|[a-z_-]{{1,11}}(?:\.[a-z]{{1,5}})?|[a-z]{{3,4}}_{BASE32_UID.pattern}"
+    rf"|{UUID_TEXT.pattern})"
+)
+PLAIN_PATH = re.compile(rf"/{PLAIN_PART}?(?:/{PLAIN_PART}){{0,4}}")
+SECRET_PATH = re.compile("/[fc]/.*", re.DOTALL)
+SECRETS = (  # (what a text with one has, how it is found, what is put there)
+    ("ck_", re.compile(r"ck_(secret|pub|live)_[!-~]*"), "ck_…"),
+    ("+", re.compile(r"\+[0-9]{7,}"), "+…"),
+)
 
 
 def request_line(environ: dict, status: str, headers: list, seconds: float) -> str:
     """What is logged of a request: no query, no body, no key, no address of anyone."""
     size = next((v for name, v in headers if name == "Content-Length"), "-")
+    method = environ["REQUEST_METHOD"]
     return (
-        f"{environ['REQUEST_METHOD']} {loggable_path(environ['PATH_INFO'])} "
+        f"{method if PLAIN_METHOD.fullmatch(method) else '…'} "
+        f"{loggable_path(environ['PATH_INFO'])} "
         f"{status[:3]} {size} {seconds * 1000:.1f}ms {environ['contactapi.id']}"
     )
 
 
 def loggable_path(path: str) -> str:
-    """A path whose parts that may hold a key or an address are cut out."""
-    if PLAIN_PATH.fullmatch(path) and "ck_" not in path:
+    """A path, below 200 characters, whose parts that may hold a key, a number or an
+    address are cut out."""
+    if PLAIN_PATH.fullmatch(path) and not SECRET_PATH.match(path):
         return path
-    parts = path.split("/")[1:6]
-    shown = (p if re.fullmatch(r"[a-z0-9.-]{1,20}", p) else "…" for p in parts)
-    return "/" + "/".join(shown)
+    _, *parts = path.split("/", 6)
+    if SECRET_PATH.match(path):
+        parts[1] = "…"
+    shown = [p if re.fullmatch(PLAIN_PART, p) else "…" for p in parts[:5]]
+    return "/" + "/".join(shown + ["…"] * (len(parts) > 5))
 
 
 class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        trace = self.formatException(record.exc_info) if record.exc_info else ""
-        return self.line(record.created, record.levelname, record.getMessage(), trace)
+        message = record.getMessage()
+        if record.name == "waitress":  # it names paths as they were sent
+            message = re.sub(r"/\S*", lambda path: loggable_path(path[0]), message)
+        trace = trace_of(record.exc_info[1]) if record.exc_info else ""
+        return self.line(record.created, record.levelname, message, trace)
 
 
 class TextFormatter(LineFormatter):
     def line(self, at: float, level: str, message: str, trace: str = "") -> str:
-        lines = f"{message}\n{trace}" if trace else message
-        return f"{iso(micros(at))} {level} {without_controls(lines, chr(10))}"
+        lines = without_secrets(f"{message}\n{trace}" if trace else message)
+        # Nothing but a line of ours begins at the left.
+        lines = re.sub(r"\n(?! )", "\n  ", lines) if "\n" in lines else lines
+        return f"{iso(micros(at))} {level} {lines}"
 
 
 class JsonFormatter(LineFormatter):
     def line(self, at: float, level: str, message: str, trace: str = "") -> str:
         line = {"time": iso(micros(at)), "level": level.lower()}
-        line["message"] = without_controls(message, "\n")
+        line["message"] = without_secrets(message)
         if trace:
-            line["traceback"] = without_controls(trace, "\n")
+            line["traceback"] = without_secrets(trace)
         return dump(line).encode("utf-8", "backslashreplace").decode()
 
 
@@ -4921,20 +4968,12 @@ class LogHandler(logging.StreamHandler):
         self.flushed = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.write(self.format(record), record.created, record.levelno > logging.INFO)
-
-    def info(self, message: str) -> None:
-        """What `log.info` writes, for a sixth of the time (8 µs of a GET's 140)."""
-        now = time.time()
-        with self.lock:
-            self.write(self.formatter.line(now, "INFO", message), now)
-
-    def write(self, line: str, at: float, urgent: bool = False) -> None:
         with contextlib.suppress(OSError):
-            self.stream.write(line + "\n")
-            if urgent or at > self.flushed + 0.2:
+            self.stream.write(self.format(record) + "\n")
+            urgent = record.levelno > logging.INFO
+            if urgent or record.created > self.flushed + 0.2:
                 self.flush()
-                self.flushed = at
+                self.flushed = record.created
 
 
 def flush_log() -> None:
@@ -4942,14 +4981,14 @@ def flush_log() -> None:
         handler.flush()
 
 
-def without_controls(text: str, kept: str) -> str:
-    """Keys cut out, control characters escaped."""
-    if "ck_" in text:
-        text = KEY_IN_TEXT.sub("ck_…", text)
+def without_secrets(text: str) -> str:
+    """Keys and phone numbers cut out, control characters escaped but for line ends."""
+    for sign, pattern, instead in SECRETS:
+        if sign in text:
+            text = pattern.sub(instead, text)
     if text.isprintable():
         return text
-    plain = (c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
-    return "".join(plain)
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 ###############################################################################
@@ -5961,15 +6000,13 @@ def make_app(
     clock: Callable = time.time,
     ticker: Callable = time.monotonic,
     services: Optional[Services] = None,
-    log_line: Callable = log.info,
 ) -> Api:
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
-    seconds that pass; tests turn both. `app.services` is what it stands on, `log_line`
-    takes the line of each request."""
+    seconds that pass; tests turn both. `app.services` is what it stands on."""
     if services is None:
         services = open_services(config, clock, ticker)
         services.store.index_fields(config.index_fields)
-    app = Api(Gate(services.keys, config, ticker), config.max_body, log_line)
+    app = Api(Gate(services.keys, config, ticker), config.max_body)
     app.services = services
     add_health(app, services.store)
     imports, exports = Slots(2), Slots(2)
@@ -6064,8 +6101,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     sock = listen(config.host, config.port)
     services = open_services(config)
     services.store.index_fields(config.index_fields)
-    (handler,) = logging.getLogger().handlers
-    app = make_app(config, services=services, log_line=handler.info)
+    app = make_app(config, services=services)
     server = Server(app, sock, config.threads)
 
     def stop(*_: Any) -> None:
@@ -6431,9 +6467,10 @@ def add_files_commands(commands: Any) -> None:
     command.set_defaults(run=check)
 
 
-def start_logging(config: Config) -> None:
-    """To standard error; Waitress's warnings of queues and clients are left out."""
-    form = JsonFormatter() if config.log_format == "json" else TextFormatter()
+def start_logging(form: Optional[str]) -> None:
+    """To standard error; Waitress's warnings of queues and clients are left out.
+    Before any setting is read, so that a mistake in one is a line of this form, too."""
+    form = JsonFormatter() if form == "json" else TextFormatter()
     logging.basicConfig(handlers=[LogHandler(form)], level=logging.INFO, force=True)
     # What no line shows need not be found out (Python's logging howto, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -6442,15 +6479,16 @@ def start_logging(config: Config) -> None:
     logging.getLogger("waitress").setLevel(logging.ERROR)
     logging.getLogger("waitress.queue").disabled = True
     sys.excepthook = lambda kind, err, trace: log_failure("main", err)
+    sys.unraisablehook = lambda args: log_failure("cleanup", args.exc_value)
     threading.excepthook = lambda args: log_failure(args.thread.name, args.exc_value)
 
 
 def run_command(args: argparse.Namespace) -> None:
+    start_logging(os.environ.get("CONTACTAPI_LOG"))
     given = {"CONTACTAPI_HOST": "host", "PORT": "port", "DATABASE_URL": "database"}
     options = {name: getattr(args, option, None) for name, option in given.items()}
     environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
     config = Config.from_env(environ)
-    start_logging(config)
     if args.run is backup and args.verify:
         args.run = verify_backup
     if args.run in (serve, copy, verify_backup):
@@ -6473,12 +6511,13 @@ def run_command(args: argparse.Namespace) -> None:
 
 
 def complain(message: str) -> None:
-    """One line to standard error, a JSON object where every line is one."""
-    forms = [handler.formatter for handler in logging.getLogger().handlers]
-    if any(isinstance(form, JsonFormatter) for form in forms):
-        log.error("%s", message)
+    """One line to standard error, a JSON object where every line is one; perhaps
+    before there is a log."""
+    if os.environ.get("CONTACTAPI_LOG") == "json":
+        line = JsonFormatter().line(time.time(), "ERROR", message)
     else:
-        print(f"contactapi: {message}", file=sys.stderr)
+        line = f"contactapi: {without_secrets(message)}"
+    print(line, file=sys.stderr)
 
 
 def main(argv: Optional[list] = None) -> int:

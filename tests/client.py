@@ -281,6 +281,7 @@ def shell(tmp_path, monkeypatch, capfd):
             monkeypatch.delenv(name)
     for owner in (sys, threading):
         monkeypatch.setattr(owner, "excepthook", owner.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile"):
         monkeypatch.setattr(logging, name, getattr(logging, name))
     handlers = {number: signal.getsignal(number) for number in (15, 2)}
