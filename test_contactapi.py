@@ -47,7 +47,6 @@ from client import (
 from contactapi import Config
 from doubles import SID, TWILIO, signed
 
-pytest_plugins = ["client"]  # the fixtures
 
 
 ###############################################################################

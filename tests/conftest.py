@@ -2,7 +2,6 @@
 
 import pytest
 
-pytest_plugins = ["client"]
 pytest.register_assert_rewrite("doubles", "processes")
 
 from processes import Server  # noqa: E402
