@@ -1,10 +1,17 @@
-"""What every suite has: the fixtures of client.py, and real processes."""
+"""What every suite has beside the client: doubles and real processes."""
 
 import pytest
 
 pytest.register_assert_rewrite("doubles", "processes")
 
+from doubles import TwilioDouble  # noqa: E402
 from processes import Server  # noqa: E402
+
+
+@pytest.fixture
+def twilio():
+    with TwilioDouble() as double:
+        yield double
 
 
 @pytest.fixture

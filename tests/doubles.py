@@ -18,6 +18,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 ACCOUNT = "AC" + "0123456789abcdef" * 2
 TOKEN = "12345"
+SID = "CA" + "0" * 32
+VOICE = "https://example.com/voice?a=1&b=2"
+PUBLIC = "https://contacts.example.com"
+TWILIO = {
+    "TWILIO_ACCOUNT_SID": ACCOUNT,
+    "TWILIO_AUTH_TOKEN": TOKEN,
+    "TWILIO_VOICE_URL": VOICE,
+    "CONTACTAPI_PUBLIC_URL": PUBLIC,
+    "CONTACTAPI_CALL_PREFIXES": "*",
+    "TWILIO_FROM_NUMBER": "+15550001111",
+    "TWILIO_API_BASE": "http://127.0.0.1:9",
+}
 
 CALLS = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})/Calls\.json")
 CALL = re.compile(
@@ -109,33 +121,16 @@ def problems_of(method, path, headers, form):
     return found
 
 
-def answer_to(path, form, sid):
-    """(status, body) as described: 201 for CreateCall, 200 for UpdateCall."""
-    said = dict(form)
-    ended = said.get("Status", "queued")
-    body = {
-        "sid": sid,
-        "account_sid": ACCOUNT,
-        "api_version": "2010-04-01",
-        "to": said.get("To"),
-        "from": said.get("From"),
-        "status": ended,
-        "direction": "outbound-api",
-        "duration": None,
-        "date_created": "Tue, 31 Aug 2010 20:36:28 +0000",
-        "uri": f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json",
-    }
-    return (201 if CALLS.fullmatch(path) else 200), body
-
-
-class Double:
-    """Listens on `port` until closed. `placed` holds the forms of the calls it took,
-    `ended` the SIDs it was asked to end. While `silent`, it takes requests and says
-    nothing."""
+class TwilioDouble:
+    """Listens on `port` until closed. `requests` holds (path, headers, form) of each
+    request, `placed` the forms of the calls it took, `ended` the SIDs it was asked to
+    end, `problems` what did not fit Twilio's description. The next of `answers` comes
+    first: (status, body, headers), or a function that takes the handler and returns
+    one, or None to say nothing. While `silent`, it takes requests and says nothing."""
 
     def __init__(self, port=0):
         self.requests, self.placed, self.ended, self.problems = [], [], [], []
-        self.silent, self.released = False, threading.Event()
+        self.answers, self.silent, self.released = [], False, threading.Event()
         double = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -147,46 +142,68 @@ class Double:
             def log_message(self, *_):
                 pass
 
-        class TwilioServer(http.server.ThreadingHTTPServer):
+        class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
             allow_reuse_address = True
 
             def handle_error(self, *_):
                 """A client that was killed is no error of ours."""
 
-        self.server = TwilioServer(("127.0.0.1", port), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.settings = {**TWILIO, "TWILIO_API_BASE": self.url}
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
 
     def take(self, handler):
         raw = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
         form = parse_qsl(raw, keep_blank_values=True, strict_parsing=True)
-        self.requests.append((handler.path, form))
+        self.requests.append((handler.path, dict(handler.headers), form))
         if self.silent:
             self.released.wait(60)
+        answer = None if self.silent else self.answer(handler, form)
+        if answer is None:
             handler.close_connection = True
             return
+        status, body, headers = answer
+        handler.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def answer(self, handler, form):
+        if self.answers:
+            answer = self.answers.pop(0)
+            return answer(handler) if callable(answer) else answer
         found = problems_of(handler.command, handler.path, handler.headers, form)
         if found:
             self.problems += found
-            self.say(handler, 400, {"code": 20001, "message": found[0]})
-            return
-        update = CALL.fullmatch(handler.path)
+            return in_json(400, {"code": 20001, "message": found[0]})
+        return self.taken(handler)
+
+    def taken(self, handler):
+        """As described: 201 for CreateCall, 200 for UpdateCall."""
+        said = dict(self.requests[-1][2])
+        update = CALL.search(handler.path)
         if update:
             self.ended.append(update[2])
         else:
-            self.placed.append(dict(form))
+            self.placed.append(said)
         sid = update[2] if update else f"CA{len(self.placed):032x}"
-        self.say(handler, *answer_to(handler.path, form, sid))
-
-    def say(self, handler, status, body):
-        text = json.dumps(body).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(text)))
-        handler.end_headers()
-        handler.wfile.write(text)
+        body = {
+            "sid": sid,
+            "account_sid": ACCOUNT,
+            "api_version": "2010-04-01",
+            "to": said.get("To"),
+            "from": said.get("From"),
+            "status": said.get("Status", "queued"),
+            "direction": "outbound-api",
+            "duration": None,
+            "date_created": "Tue, 31 Aug 2010 20:36:28 +0000",
+            "uri": f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json",
+        }
+        return in_json(200 if update else 201, body)
 
     def close(self):
         self.released.set()
@@ -199,6 +216,10 @@ class Double:
 
     def __exit__(self, *_):
         self.close()
+
+
+def in_json(status, body):
+    return status, json.dumps(body).encode(), {"Content-Type": "application/json"}
 
 
 def sign(url, form, token=TOKEN):
@@ -223,20 +244,6 @@ def call_back(url, port, form, signature=None):
         return connection.getresponse().status
     finally:
         connection.close()
-
-
-SID = "CA" + "0" * 32
-VOICE = "https://example.com/voice?a=1&b=2"
-PUBLIC = "https://contacts.example.com"
-TWILIO = {
-    "TWILIO_ACCOUNT_SID": ACCOUNT,
-    "TWILIO_AUTH_TOKEN": TOKEN,
-    "TWILIO_VOICE_URL": VOICE,
-    "CONTACTAPI_PUBLIC_URL": PUBLIC,
-    "CONTACTAPI_CALL_PREFIXES": "*",
-    "TWILIO_FROM_NUMBER": "+15550001111",
-    "TWILIO_API_BASE": "http://127.0.0.1:9",
-}
 
 
 def signed(client, path, form, signature=None, public=PUBLIC, **environ):

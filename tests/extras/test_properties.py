@@ -4,16 +4,11 @@ import io
 import itertools
 import json
 import re
-import sys
 import unicodedata
 import uuid
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import hypothesis
+import pytest
 
 import contactapi
 from contactapi import CONTACTS, Caller, Config

@@ -4,33 +4,28 @@ only) agree: on every signature, and on how a call is asked for.
 
 import json
 import random
-import sys
 from inspect import signature
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
+from twilio.http import HttpClient
+from twilio.http.response import Response
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+from twilio.rest.api.v2010.account.call import CallContext, CallList
 
+import contactapi
 from doubles import (
     ACCOUNT,
     CREATE_CALL,
     TOKEN,
+    TWILIO,
     UPDATE_CALL,
-    Double,
+    VOICE,
     problems_of,
     sign,
 )
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from twilio.http import HttpClient  # noqa: E402
-from twilio.http.response import Response  # noqa: E402
-from twilio.request_validator import RequestValidator  # noqa: E402
-from twilio.rest import Client  # noqa: E402
-from twilio.rest.api.v2010.account.call import CallContext, CallList  # noqa: E402
-
-import contactapi  # noqa: E402
 
 LETTERS = "abcXYZ019 +&=%?#/:_-.~é日本😀ßÅ\u0301\n\0\u200f'\""
 SCHEMES = {"https": 443, "http": 80}
@@ -149,51 +144,36 @@ ROW = SimpleNamespace(
 )
 
 
-@pytest.fixture
-def double():
-    with Double() as one:
-        yield one
+def our_client(url):
+    settings = TWILIO | {"TWILIO_API_BASE": url}
+    return contactapi.Twilio(contactapi.Config.from_env(settings))
 
 
-def our_client(double):
-    config = contactapi.Config.from_env(
-        {
-            "TWILIO_ACCOUNT_SID": ACCOUNT,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "TWILIO_VOICE_URL": "https://example.com/voice?a=1",
-            "CONTACTAPI_PUBLIC_URL": "https://contacts.example.com",
-            "CONTACTAPI_CALL_PREFIXES": "*",
-            "TWILIO_API_BASE": double.url,
-        }
-    )
-    return contactapi.Twilio(config)
-
-
-def test_the_official_client_would_place_the_same_call(double):
-    ours = our_client(double)
+def test_the_official_client_would_place_the_same_call(twilio):
+    ours = our_client(twilio.url)
     assert ours.place(ROW) == f"CA{1:032x}"
     recorder = Recorder()
     Client(ACCOUNT, TOKEN, http_client=recorder).calls.create(
         to="+12025550100",
         from_="+15550001111",
-        url="https://example.com/voice?a=1",
+        url=VOICE,
         status_callback=CALLBACK,
         status_callback_method="POST",
         status_callback_event=["initiated", "ringing", "answered", "completed"],
     )
-    ((path, form),) = double.requests
+    ((path, _, form),) = twilio.requests
     assert recorder.seen == [("POST", path, sorted(form), (ACCOUNT, TOKEN))]
-    assert double.problems == []
+    assert twilio.problems == []
 
 
-def test_the_official_client_would_end_the_same_call(double):
-    our_client(double).end(ROW)
+def test_the_official_client_would_end_the_same_call(twilio):
+    our_client(twilio.url).end(ROW)
     recorder = Recorder()
     client = Client(ACCOUNT, TOKEN, http_client=recorder)
     client.calls(ROW.sid).update(status="completed")
-    ((path, form),) = double.requests
+    ((path, _, form),) = twilio.requests
     assert recorder.seen == [("POST", path, sorted(form), (ACCOUNT, TOKEN))]
-    assert (double.ended, double.problems) == ([ROW.sid], [])
+    assert (twilio.ended, twilio.problems) == ([ROW.sid], [])
 
 
 GOOD = [
@@ -219,7 +199,7 @@ GOOD = [
     ids=str,
 )
 def test_the_double_refuses_what_twilios_description_does_not_have(form, words):
-    contact = our_client(SimpleNamespace(url="http://127.0.0.1:9"))
+    contact = our_client("http://127.0.0.1:9")
     headers = {
         "Authorization": contact.basic,
         "Content-Type": "application/x-www-form-urlencoded",

@@ -1,16 +1,14 @@
 """Calls through Twilio."""
 
 import base64
-import http.server
 import io
 import itertools
-import json
 import socket
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import pytest
 
@@ -37,72 +35,13 @@ from contactapi import Config, Mistake
 from doubles import ACCOUNT, PUBLIC, SID, TOKEN, TWILIO, VOICE, sign, signed
 
 
-class Double:
-    """Twilio on 127.0.0.1: takes each request with the next of `answers`, which is
-    (status, body, headers) or a function that takes the handler; else with a 201."""
-
-    def __init__(self):
-        self.requests, self.answers, self.release = [], [], threading.Event()
-        double = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                double.take(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,)).start()
-
-    def take(self, handler):
-        raw = handler.rfile.read(int(handler.headers["Content-Length"]))
-        form = parse_qsl(raw.decode(), keep_blank_values=True, strict_parsing=True)
-        self.requests.append((handler.path, dict(handler.headers), form))
-        answer = self.answers.pop(0) if self.answers else self.taken(handler.path)
-        if callable(answer):
-            answer = answer(handler)
-        if answer is None:
-            handler.close_connection = True
-            return
-        status, body, headers = answer
-        handler.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    def taken(self, path):
-        placed = path.endswith("/Calls.json")
-        sid = f"CA{len(self.requests):032x}" if placed else path[-39:-5]
-        body = {"sid": sid, "status": "queued", "account_sid": ACCOUNT}
-        return (201 if placed else 200), json.dumps(body).encode(), {}
-
-    def close(self):
-        self.release.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def twilio():
-    double = Double()
-    yield double
-    double.close()
-
-
 @pytest.fixture
 def dialling(make, twilio):
     """Makes apps that call through the double; `client.dial()` does what is due."""
 
     def make_client(**settings):
         # A setting of None is left out.
-        wanted = {"CONTACTAPI_RATE_LIMIT": "off", **TWILIO}
-        wanted |= {"TWILIO_API_BASE": twilio.url, **settings}
+        wanted = {"CONTACTAPI_RATE_LIMIT": "off", **twilio.settings, **settings}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         client = make(**wanted)
         calls = client.services.calls
@@ -179,6 +118,7 @@ def test_the_from_number_of_the_environment_is_the_default(dialling, twilio):
 
 def test_a_path_in_the_api_base_is_kept(dialling, twilio):
     client = dialling(TWILIO_API_BASE=f"{twilio.url}/edge")
+    twilio.answers = [twilio.taken]
     called(client)
     client.dial()
     assert twilio.requests[0][0] == f"/edge/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
@@ -450,7 +390,7 @@ def test_no_answer_in_time_ends_the_call_as_failed(dialling, twilio, monkeypatch
     monkeypatch.setattr(contactapi.Twilio, "TIMEOUT", 0.3)
     client = dialling()
     call = called(client)
-    twilio.answers = [lambda handler: twilio.release.wait(20) and None]
+    twilio.silent = True
     client.dial()
     status, reason = status_of(client, call)
     assert status == "failed" and reason
@@ -538,7 +478,7 @@ def test_a_contact_deleted_while_it_is_dialled_leaves_nothing_behind(dialling, t
 
     def deletes(handler):
         client.ask("DELETE", f"/v1/contacts/{contact}")
-        return twilio.taken(handler.path)
+        return twilio.taken(handler)
 
     twilio.answers = [deletes]
     client.dial()
@@ -641,7 +581,7 @@ def test_canceled_while_it_is_dialled_a_call_is_ended(dialling, twilio):
 
     def canceled_meanwhile(handler):
         enveloped(move(client, call, status="canceled"))
-        return twilio.taken(handler.path)
+        return twilio.taken(handler)
 
     twilio.answers = [canceled_meanwhile]
     client.dial()
@@ -853,7 +793,7 @@ def test_a_callback_that_comes_before_twilios_answer_is_taken(dialling, twilio):
 
     def calls_back_first(handler):
         call_back(client, call, "ringing", 1)
-        return twilio.taken(handler.path)
+        return twilio.taken(handler)
 
     twilio.answers = [calls_back_first]
     client.dial()

@@ -12,26 +12,11 @@ import time
 
 import pytest
 
-from doubles import ACCOUNT, TOKEN, Double, call_back
+from doubles import ACCOUNT, PUBLIC, TWILIO, TwilioDouble, call_back
 from processes import STOP_WITHIN, environment, free_port, run, together, until
 
-PUBLIC = "https://contacts.example.com"
-TWILIO = {
-    "TWILIO_ACCOUNT_SID": ACCOUNT,
-    "TWILIO_AUTH_TOKEN": TOKEN,
-    "TWILIO_VOICE_URL": "https://example.com/voice",
-    "TWILIO_FROM_NUMBER": "+15550001111",
-    "CONTACTAPI_PUBLIC_URL": PUBLIC,
-    "CONTACTAPI_CALL_PREFIXES": "+1",
-}
 SETTLED = 40  # seconds in which an interrupted dialling is found out
 QUIET = 3  # seconds without a second request that tell that none comes
-
-
-@pytest.fixture
-def twilio():
-    with Double() as double:
-        yield double
 
 
 def add_contact(server, email="ada@example.com"):
@@ -63,7 +48,7 @@ def dial_states(server):
 
 
 def test_a_call_is_placed_once_and_its_callbacks_move_it(serve, twilio):
-    server = serve(TWILIO_API_BASE=twilio.url, **TWILIO)
+    server = serve(**twilio.settings)
     ref = call(server, add_contact(server))
     assert until(lambda: status_of(server, ref) == "queued", within=10)
     assert twilio.problems == []
@@ -86,13 +71,13 @@ def test_a_call_is_placed_once_and_its_callbacks_move_it(serve, twilio):
 
 def test_killed_between_the_answer_and_the_dialling_a_call_is_placed_once(serve):
     port = free_port()  # nobody listens there yet
-    server = serve(TWILIO_API_BASE=f"http://127.0.0.1:{port}", **TWILIO)
+    server = serve(**TWILIO | {"TWILIO_API_BASE": f"http://127.0.0.1:{port}"})
     ref = call(server, add_contact(server))
     # A try that was refused leaves it waiting for the next one, a second later.
     assert until(lambda: dial_states(server) == [("wait", True)], within=10)
     server.kill()
     assert dial_states(server) == [("wait", True)]
-    with Double(port) as twilio:
+    with TwilioDouble(port) as twilio:
         server.start()
         assert until(lambda: status_of(server, ref) == "queued", within=30)
         time.sleep(QUIET)
@@ -107,7 +92,7 @@ def test_killed_between_the_answer_and_the_dialling_a_call_is_placed_once(serve)
 
 def test_killed_right_after_the_answer_no_call_is_lost_or_placed_twice(serve):
     port = free_port()
-    server = serve(TWILIO_API_BASE=f"http://127.0.0.1:{port}", **TWILIO)
+    server = serve(**TWILIO | {"TWILIO_API_BASE": f"http://127.0.0.1:{port}"})
     contact = add_contact(server)
     refs = {}
     for n in range(5):
@@ -116,7 +101,7 @@ def test_killed_right_after_the_answer_no_call_is_lost_or_placed_twice(serve):
         server.kill()
         if n < 4:
             server.start()
-    with Double(port) as twilio:
+    with TwilioDouble(port) as twilio:
         server.start()
         shown = server.ask("GET", "/api/calls/list").json["data"]
         assert {one["id"] for one in shown["calls"]} == set(refs)
@@ -142,7 +127,7 @@ def test_a_dialling_cut_short_ends_as_failed_and_is_not_placed_again(
     serve, twilio, how
 ):
     twilio.silent = True
-    server = serve(TWILIO_API_BASE=twilio.url, **TWILIO)
+    server = serve(**twilio.settings)
     ref = call(server, add_contact(server))
     assert until(lambda: len(twilio.requests) == 1, within=10)
     if how == "killed":
@@ -162,7 +147,7 @@ def test_a_dialling_cut_short_ends_as_failed_and_is_not_placed_again(
 
 
 def test_canceled_after_hand_over_twilio_is_asked_to_end_the_call(serve, twilio):
-    server = serve(TWILIO_API_BASE=twilio.url, **TWILIO)
+    server = serve(**twilio.settings)
     ref = call(server, add_contact(server))
     assert until(lambda: status_of(server, ref) == "queued", within=10)
     answer = server.ask("PATCH", f"/api/calls/{ref}", {"status": "canceled"})
@@ -173,7 +158,7 @@ def test_canceled_after_hand_over_twilio_is_asked_to_end_the_call(serve, twilio)
 
 def test_two_processes_on_one_database_place_each_call_once(serve, twilio, tmp_path):
     folder = tmp_path / "shared"
-    servers = [serve(folder, TWILIO_API_BASE=twilio.url, **TWILIO) for _ in range(2)]
+    servers = [serve(folder, **twilio.settings) for _ in range(2)]
     contact = add_contact(servers[0])
     numbers = [f"+120255501{n:02}" for n in range(30)]
 
@@ -194,7 +179,7 @@ def test_two_processes_on_one_database_place_each_call_once(serve, twilio, tmp_p
 
 def test_a_silent_twilio_slows_no_request(serve, twilio):
     twilio.silent = True
-    server = serve(TWILIO_API_BASE=twilio.url, **TWILIO)
+    server = serve(**twilio.settings)
     contact = add_contact(server)
     call(server, contact)
     assert until(lambda: len(twilio.requests) == 1, within=10)
