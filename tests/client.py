@@ -13,6 +13,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 import pytest
 import webtest
@@ -249,8 +250,32 @@ def hiding_a_failure(store, work):
 ENV_KEY = "ck_secret_" + "operators-own-choice-0123"
 
 
-def filled_in(rule):
-    return re.sub(r"<[^>]+>", UNKNOWN, rule)
+class Endpoint(NamedTuple):
+    method: str
+    path: str
+    needs: Optional[str]  # permissions, None where no key is asked for
+    public: bool  # whether a publishable key may, from its domains
+
+
+def endpoints(app):
+    """All of an app's, sorted. Of plain values: bottle.Route's own description never
+    ends for some closures, so a test that fails must not have pytest print one."""
+    found = []
+    for route in app.routes:
+        path = re.sub(r"<(\w+):.*>", r"<\1>", route.rule)
+        needs, public = route.config.get("needs"), route.config.get("public")
+        found.append(
+            Endpoint(route.method, path, needs and " ".join(needs), bool(public))
+        )
+    return sorted(found)
+
+
+def filled(path):
+    """A path that is meant by this one and that names no record."""
+    kinds = {"companies": "cmp", "api-keys": "key", "calls": "call"}
+    prefix = next((p for name, p in kinds.items() if name in path), "con")
+    ref = f"{prefix}_00000000000000000000000000"
+    return path.replace("<ref>", NOBODY if "/api/v1/" in path else ref)
 
 
 BAD = (400, "invalid_request", None)

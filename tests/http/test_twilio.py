@@ -1,12 +1,8 @@
 """Calls through Twilio."""
 
 import base64
-import io
 import itertools
 import socket
-import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
@@ -14,22 +10,16 @@ import pytest
 
 import contactapi
 from client import (
-    ADA,
     ENDS,
     call_events,
     called,
-    counts,
     create_call,
     enveloped,
-    exported,
-    failure,
-    jsonl,
     list_calls,
     move,
     once,
     refusal,
     show_call,
-    upload,
 )
 from contactapi import Config, Mistake
 from doubles import ACCOUNT, PUBLIC, SID, TOKEN, TWILIO, VOICE, sign, signed
@@ -898,14 +888,17 @@ HALVES = [
 
 
 @pytest.mark.parametrize("given", HALVES, ids=lambda names: " ".join(sorted(names)))
-def test_half_of_twilio_stops_the_start_with_one_line(given, monkeypatch, capsys):
+def test_half_of_twilio_stops_the_start_with_one_line(given, monkeypatch, shell):
     for name in (*THREE, *WITH):
         monkeypatch.delenv(name, raising=False)
     for name in given:
         monkeypatch.setenv(name, TWILIO[name])
-    assert contactapi.main(["serve"]) == 1
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("contactapi: ") and err.count("\n") == 1
+    status, out, err = shell("serve")
+    assert (
+        (status, out) == (1, "")
+        and err.startswith("contactapi: ")
+        and err.count("\n") == 1
+    )
     for name in THREE:
         assert (name in err) == (name not in given), name
     if set(THREE) <= given:
@@ -949,65 +942,3 @@ def test_a_twilio_setting_that_cannot_be_read_names_the_variable(name, value):
     with pytest.raises(Mistake, match=name) as caught:
         Config.from_env({**TWILIO, name: value})
     assert value not in str(caught.value).replace("+44,+49 or *", "")
-
-
-def test_long_work_by_something_else_shows_how_its_file_grows(tmp_path, monkeypatch):
-    class Screen(io.StringIO):
-        def isatty(self):
-            return True
-
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    path = tmp_path / "growing"
-    path.write_bytes(b"x" * 50)
-    with contactapi.Progress(100).watch(str(path)):
-        deadline = time.monotonic() + 10
-        while " 50%" not in screen.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert " 50%" in screen.getvalue() and screen.getvalue().endswith("\r\033[K")
-
-
-def test_an_origin_of_ten_thousand_letters_takes_no_time(api, monkeypatch):
-    spelled = []
-    encode = contactapi.ascii_host
-    monkeypatch.setattr(
-        contactapi, "ascii_host", lambda host: spelled.append(len(host)) or encode(host)
-    )
-    key = api.key("publishable", domains=["example.com"])
-    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 9000)))
-    origin = f"http://{letters}".encode().decode("latin-1")
-    assert failure(api.post(ADA, key=key, headers={"Origin": origin}))[0] == 403
-    assert max(spelled, default=0) <= 253
-    with pytest.raises(ValueError):
-        contactapi.ascii_host("é" * 64)
-
-
-def test_a_csv_head_whose_quote_never_ends_is_given_up_after_some_lines():
-    taken = []
-
-    def lines():
-        yield b'email,"\n'
-        for number in range(10_000):
-            taken.append(number)
-            yield b"x" * 1000 + b"\n"
-
-    with pytest.raises(contactapi.InvalidRequest):
-        list(contactapi.read_csv(lines(), "email"))
-    assert len(taken) < contactapi.LONGEST_HEAD / 1000 < 10_000
-
-
-def test_lines_of_one_second_before_1970_keep_their_second_in_several_imports(free):
-    for name in ("a", "b", "c"):
-        line = {"email": f"{name}@x.org", "created_at": "1950-01-01T00:00:00Z"}
-        assert counts(upload(free, jsonl(line))) == (1, 0, 0, [])
-    times = [document["created_at"] for document in exported(free)]
-    assert times == [f"1950-01-01T00:00:00.00000{n}Z" for n in range(3)]
-
-
-def test_a_task_that_came_before_any_thread_is_taken_by_the_first():
-    turns, taken = contactapi.Turns(), []
-    turns.put("task")
-    thread = threading.Thread(target=lambda: taken.append(turns.take()), daemon=True)
-    thread.start()
-    thread.join(10)
-    assert taken == ["task"]

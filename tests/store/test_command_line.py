@@ -16,7 +16,7 @@ import threading
 import pytest
 
 import contactapi
-from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line
+from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line, until
 from contactapi import Config
 
 ###############################################################################
@@ -423,3 +423,13 @@ def test_a_failed_import_says_so_beside_its_bar(shell, tmp_path, monkeypatch):
     assert any(
         line.endswith("line 1: the line is not JSON: Expecting value") for line in last
     ), last
+
+
+def test_long_work_by_something_else_shows_how_its_file_grows(tmp_path, monkeypatch):
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    path = tmp_path / "growing"
+    path.write_bytes(b"x" * 50)
+    with contactapi.Progress(100).watch(str(path)):
+        until(lambda: " 50%" in screen.getvalue())
+    assert screen.getvalue().endswith("\r\033[K")

@@ -662,3 +662,11 @@ def test_an_export_holds_no_snapshot_while_its_reader_is_slow(free):
     emails = [json.loads(line)["email"] for line in rest.split("\n")[:-1]]
     assert (status, emails[:2500]) == (200, [f"u{n}@x.org" for n in range(2500)])
     assert first.count("\n") < 2500 and emails[2500:] in ([], ["new@x.org"])
+
+
+def test_lines_of_one_second_before_1970_keep_their_second_in_several_imports(free):
+    for name in ("a", "b", "c"):
+        line = {"email": f"{name}@x.org", "created_at": "1950-01-01T00:00:00Z"}
+        assert counts(upload(free, jsonl(line))) == (1, 0, 0, [])
+    times = [document["created_at"] for document in exported(free)]
+    assert times == [f"1950-01-01T00:00:00.00000{n}Z" for n in range(3)]

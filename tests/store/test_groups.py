@@ -268,3 +268,12 @@ def test_reads_are_answered_while_another_process_holds_the_database(served, tmp
 )
 def test_only_short_writes_run_in_the_writers_transaction(api, method, path, grouped):
     assert api.app.is_grouped(method, path) is grouped
+
+
+def test_a_task_that_came_before_any_thread_is_taken_by_the_first():
+    turns, taken = contactapi.Turns(), []
+    turns.put("task")
+    thread = threading.Thread(target=lambda: taken.append(turns.take()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert taken == ["task"]

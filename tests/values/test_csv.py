@@ -465,3 +465,17 @@ def test_any_set_of_text_fields_survives_csv_exactly(free):
         for document in shown:
             del document["id"]
         assert shown == sent
+
+
+def test_a_csv_head_whose_quote_never_ends_is_given_up_after_some_lines():
+    taken = []
+
+    def lines():
+        yield b'email,"\n'
+        for number in range(10_000):
+            taken.append(number)
+            yield b"x" * 1000 + b"\n"
+
+    with pytest.raises(contactapi.InvalidRequest):
+        list(contactapi.read_csv(lines(), "email"))
+    assert len(taken) < contactapi.LONGEST_HEAD / 1000 < 10_000

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 import contactapi
-from client import LONGEST_DOMAIN, at, hyphenated
+from client import ADA, LONGEST_DOMAIN, at, failure, hyphenated
 
 # -- emails and names
 
@@ -368,3 +368,18 @@ def test_what_is_no_domain_makes_no_key(api, text):
 )
 def test_a_search_is_split_into_folded_words(text, words):
     assert contactapi.search_words(text) == words
+
+
+def test_an_origin_of_ten_thousand_letters_takes_no_time(api, monkeypatch):
+    spelled = []
+    encode = contactapi.ascii_host
+    monkeypatch.setattr(
+        contactapi, "ascii_host", lambda host: spelled.append(len(host)) or encode(host)
+    )
+    key = api.key("publishable", domains=["example.com"])
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 9000)))
+    origin = f"http://{letters}".encode().decode("latin-1")
+    assert failure(api.post(ADA, key=key, headers={"Origin": origin}))[0] == 403
+    assert max(spelled, default=0) <= 253
+    with pytest.raises(ValueError):
+        contactapi.ascii_host("é" * 64)
