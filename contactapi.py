@@ -4389,6 +4389,7 @@ def token_of(authorization: str, api_key: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else api_key.strip()
 
 
+BOM = b"\xef\xbb\xbf"  # some editors put one before JSON
 JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
 SOME_BYTES = re.compile("[0-9]{1,18}")
 
@@ -4397,15 +4398,23 @@ def media_type(environ: dict) -> str:
     return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
 
 
+def refuse_encoded(environ: dict) -> None:
+    """415 for a compressed body: a small one could be any size."""
+    if header(environ, "CONTENT_ENCODING").lower() not in ("", "identity"):
+        raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
+
+
 def read_json(
     limit: Optional[int] = None, too_large: Optional[ApiError] = None
 ) -> dict:
     """The request's JSON object; 415 for another media type, 400 for anything else
     than an object, `too_large` (413) above `limit` bytes."""
+    refuse_encoded(request.environ)
     media = media_type(request.environ)
     if media and not JSON_MEDIA.fullmatch(media):
         raise UnsupportedMediaType()
-    return parse_object(read_body(limit or request.app.max_body, too_large))
+    body = read_body(limit or request.app.max_body, too_large)
+    return parse_object(body.removeprefix(BOM))
 
 
 def read_body(limit: int, too_large: Optional[ApiError] = None) -> bytes:
@@ -4413,8 +4422,12 @@ def read_body(limit: int, too_large: Optional[ApiError] = None) -> bytes:
     most = limit + 1 if length < 0 else min(length, limit + 1)
     body = request.environ["wsgi.input"].read(most)
     if len(body) > limit:
-        raise too_large or PayloadTooLarge()
+        raise too_large or too_many_bytes(limit)
     return body
+
+
+def too_many_bytes(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than {limit} bytes, which this takes")
 
 
 def content_length(text: str) -> int:
@@ -4755,23 +4768,34 @@ class Api(Bottle):
             err = self.refusal(environ)
         except Exception as failure:
             log_failure(environ["contactapi.id"], failure)
-            err = InternalError
+            err = InternalError()
         if err is None:
             return super()._handle(environ)
         request.bind(environ)
         response.bind()
-        return HTTPError(err.status, exception=err())
+        return HTTPError(err.status, exception=err)
 
-    def refusal(self, environ: dict) -> Optional[type]:
+    def refusal(self, environ: dict) -> Optional[ApiError]:
         """Before the path is looked at: what the server could not read (it says so in
-        `contactapi.refusal`), and a body over its path's limit."""
-        err = REFUSALS.get(environ.get("contactapi.refusal"))
-        if err is None and not is_utf8_path(environ["PATH_INFO"]):
-            err = NotFound
-        length = environ.get("CONTENT_LENGTH")
-        if err is None and length and self.body_limit(environ) < content_length(length):
-            err = PayloadTooLarge
-        return err
+        `contactapi.refusal`, and why), and a body over its path's limit."""
+        status = environ.get("contactapi.refusal")
+        length = content_length(environ.get("CONTENT_LENGTH") or "")
+        if status == 413 or (length > 0 and length > self.body_limit(environ)):
+            return self.too_large(environ)
+        if status:
+            err = REFUSALS.get(status, InternalError)
+            return err(environ.get("contactapi.reason", ""))
+        return None if is_utf8_path(environ["PATH_INFO"]) else NotFound()
+
+    def too_large(self, environ: dict) -> PayloadTooLarge:
+        limit = self.body_limit(environ)
+        needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
+        if not needs or limit == LARGE_BODY:
+            return too_many_bytes(limit)
+        return PayloadTooLarge(
+            f"a body larger than {limit} bytes, up to {LARGE_BODY}, needs a valid key "
+            f"with {' and '.join(needs)} in the header"
+        )
 
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
@@ -4829,9 +4853,8 @@ class Api(Bottle):
 
 LARGE_BODY = 64 * 2**20
 
-# What Waitress's parser refuses, or the disk, by its status.
-REFUSALS = {413: PayloadTooLarge, 500: InternalError, 503: Unavailable}
-REFUSALS.update(dict.fromkeys((400, 431, 501), InvalidRequest))
+# What the server's parser refuses, or the disk, by its status.
+REFUSALS = {400: InvalidRequest, 431: InvalidRequest, 503: Unavailable}
 
 
 def is_utf8_path(path: str) -> bool:
@@ -5099,6 +5122,7 @@ def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> Non
 
         @app.post(path, needs=(read, write))
         def take_in(caller: Caller) -> str:
+            refuse_encoded(request.environ)
             if media_type(request.environ) not in medias:
                 raise UnsupportedMediaType(f"send {medias[0]}")
             lines = bounded_lines(request.environ["wsgi.input"], records.longest_line)
@@ -5368,6 +5392,7 @@ def read_form() -> list:
     that fits."""
     if media_type(request.environ) != "application/x-www-form-urlencoded":
         return []
+    refuse_encoded(request.environ)
     try:
         text = read_body(request.app.max_body).decode("utf-8")
         return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
@@ -5660,6 +5685,7 @@ class RefusedTask(WSGITask):
     def get_environment(self) -> dict:
         environ = super().get_environment()
         environ["contactapi.refusal"] = self.request.error.code
+        environ["contactapi.reason"] = self.request.error.body
         return environ
 
 
@@ -6467,10 +6493,9 @@ def add_files_commands(commands: Any) -> None:
     command.set_defaults(run=check)
 
 
-def start_logging(form: Optional[str]) -> None:
-    """To standard error; Waitress's warnings of queues and clients are left out.
-    Before any setting is read, so that a mistake in one is a line of this form, too."""
-    form = JsonFormatter() if form == "json" else TextFormatter()
+def start_logging(log_format: str) -> None:
+    """To standard error; Waitress's warnings of queues and clients are left out."""
+    form = JsonFormatter() if log_format == "json" else TextFormatter()
     logging.basicConfig(handlers=[LogHandler(form)], level=logging.INFO, force=True)
     # What no line shows need not be found out (Python's logging howto, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -6484,11 +6509,11 @@ def start_logging(form: Optional[str]) -> None:
 
 
 def run_command(args: argparse.Namespace) -> None:
-    start_logging(os.environ.get("CONTACTAPI_LOG"))
     given = {"CONTACTAPI_HOST": "host", "PORT": "port", "DATABASE_URL": "database"}
     options = {name: getattr(args, option, None) for name, option in given.items()}
     environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
     config = Config.from_env(environ)
+    start_logging(config.log_format)
     if args.run is backup and args.verify:
         args.run = verify_backup
     if args.run in (serve, copy, verify_backup):

@@ -101,7 +101,7 @@ def test_healthz_is_503_when_the_database_does_not_answer(api, monkeypatch):
         (400, 400, "invalid_request"),
         (413, 413, "payload_too_large"),
         (431, 400, "invalid_request"),
-        (501, 400, "invalid_request"),
+        (503, 503, "unavailable"),
         (500, 500, "internal_error"),
     ],
 )

@@ -52,7 +52,7 @@ BAD_BODIES = {
     "overlong UTF-8": with_a(b'"\xc0\x80"'),
     "UTF-8 surrogate": with_a(b'"\xed\xa0\x80"'),
     "beyond Unicode": with_a(b'"\xf4\x90\x80\x80"'),
-    "BOM": b"\xef\xbb\xbf" + with_a(b"1"),
+    "BOM twice": b"\xef\xbb\xbf" * 2 + with_a(b"1"),
     "UTF-16": with_a(b"1").decode().encode("utf-16"),
     "UTF-16 without BOM": with_a(b"1").decode().encode("utf-16-le"),
     "UTF-32": with_a(b"1").decode().encode("utf-32"),
