@@ -45,6 +45,7 @@ import ctypes
 import difflib
 import functools
 import hashlib
+import heapq
 import hmac
 import http.client
 import io
@@ -67,7 +68,7 @@ import unicodedata
 import uuid
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
@@ -1478,17 +1479,20 @@ MODELS = (
 
 
 class Database(peewee.SqliteDatabase):
-    """One connection a thread, each with these pragmas; all can be closed at once."""
+    """Connections with these pragmas, one for each thread or (`shared`) one that they
+    hand on; all can be closed at once."""
 
-    def __init__(self, path: str):
-        pragmas = {
-            "synchronous": "FULL",
-            "foreign_keys": "ON",
-            "secure_delete": "ON",
-            "cache_size": -256,
-            "journal_size_limit": 2**25,
-        }
-        super().__init__(path, pragmas=pragmas, check_same_thread=False)
+    PRAGMAS = {
+        "synchronous": "FULL",
+        "foreign_keys": "ON",
+        "secure_delete": "ON",
+        "journal_size_limit": 2**25,
+    }
+
+    def __init__(self, path: str, shared: bool = False, **pragmas: Any):
+        pragmas = {**self.PRAGMAS, **pragmas}
+        options = {"check_same_thread": False, "thread_safe": not shared}
+        super().__init__(path, pragmas=pragmas, **options)
         self.opened = []
 
     def _connect(self):
@@ -1512,107 +1516,6 @@ class Database(peewee.SqliteDatabase):
 
 
 APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
-
-
-class Turns:
-    """Lets one thread at a time run Python: more would only fight for the GIL (GET
-    fell from 4,100/s to 2,200/s with eight). A thread with a task gives its turn up
-    while it waits for something else (`away`) and comes back before any new task; the
-    writer comes when nobody else can run, or after PATIENCE tasks."""
-
-    PATIENCE = 32
-
-    def __init__(self):
-        self.mutex = threading.Lock()
-        self.own = threading.local()  # .gate, where a thread waits; .turn, if it has it
-        self.tasks, self.back, self.idle = deque(), deque(), []
-        self.last, self.passed = None, 0
-        self.taken = False
-
-    def put(self, task: Any) -> None:
-        """Queues a task for one of the threads that `take`."""
-        with self.mutex:
-            self.tasks.append(task)
-            if not self.taken and self.idle:
-                self.taken = True
-                self.idle.pop().release()
-
-    def take(self) -> Any:
-        """Waits for the next task and the turn; ends the turn that this thread had."""
-        gate, turn = self._gate(), getattr(self.own, "turn", False)
-        while True:
-            with self.mutex:
-                if not turn and not self.taken and self.tasks:
-                    self.taken = self.own.turn = turn = True
-                if turn and self._is_next():
-                    self.passed += 1
-                    return self.tasks.popleft()
-                self.idle.append(gate)
-                if turn:
-                    self._pass_on()
-            gate.acquire()
-            self.own.turn = turn = True
-
-    def enter_last(self) -> None:
-        """The writer's turn."""
-        gate = self._gate()
-        with self.mutex:
-            self.passed = 0
-            waits, self.taken = self.taken, True
-            self.last = gate if waits else None
-        if waits:
-            gate.acquire()
-        self.own.turn = True
-
-    def leave(self) -> None:
-        """Ends this thread's turn, if it has it."""
-        if getattr(self.own, "turn", False):
-            with self.mutex:
-                self._pass_on()
-
-    @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
-        """Without the turn, where this thread has it."""
-        if not getattr(self.own, "turn", False):
-            yield
-            return
-        self.leave()
-        try:
-            yield
-        finally:
-            self._come_back()
-
-    def _come_back(self) -> None:
-        with self.mutex:
-            waits, self.taken = self.taken, True
-            if waits:
-                self.back.append(self.own.gate)
-        if waits:
-            self.own.gate.acquire()
-        self.own.turn = True
-
-    def _gate(self) -> threading.Lock:
-        if not hasattr(self.own, "gate"):
-            self.own.gate = threading.Lock()
-            self.own.gate.acquire()
-        return self.own.gate
-
-    def _is_next(self) -> bool:
-        """Whether it is a new task's turn."""
-        overdue = self.last is not None and self.passed >= self.PATIENCE
-        return bool(self.tasks) and not self.back and not overdue
-
-    def _pass_on(self) -> None:
-        self.own.turn = False
-        if self.back:
-            self.back.popleft().release()
-        elif self.idle and self._is_next():
-            self.idle.pop().release()
-        elif self.last is not None:
-            self.last.release()
-            self.last = None
-        else:
-            self.taken = False
 
 
 def json_path(name: str) -> str:
@@ -1641,25 +1544,6 @@ def json_sql(prefix: str, key: str, exact: bool = False) -> str:
     )
 
 
-class Job:
-    """Work for the writer whose caller waits for the commit. The server's requests are
-    jobs of this kind, too: the writer calls `carry_out` inside its transaction (and
-    again, if it had to be undone because of another) and then `finish`, with None once
-    all is on the disk, or with what went wrong."""
-
-    def __init__(self, store: "Store", work: Callable):
-        self.store, self.work = store, work
-        self.over = threading.Event()
-        self.result = self.error = None
-
-    def carry_out(self) -> None:
-        self.result = self.store.write(self.work)
-
-    def finish(self, error: Optional[Exception]) -> None:
-        self.error = error
-        self.over.set()
-
-
 class Store:
     """The storage contract, and SQLite's way of keeping it.
 
@@ -1667,61 +1551,65 @@ class Store:
                             a read sees the last commit and never waits for a write
     write(work)             runs work() inside a write transaction and returns its
                             result once the commit is on the disk; an exception
-                            undoes that work alone
-    enqueue(job)            the same for a Job; one that writes returns from `write`
-                            at once, and is finished when the commit is on the disk
-    close()                 writes what is queued, then closes every connection
+                            undoes it. What work() reads, it reads inside, too
+    Group(store)            several works that share a commit
+    close()                 closes every connection
 
-    Any of them raises Unavailable when the database cannot be reached or written.
+    Any of them raises Unavailable when the database cannot be reached or written, and
+    whatever sqlite3 raised when it was a mistake of ours.
     """
 
-    LONGEST_GROUP = 64
     BUSY_SECONDS = 10  # how long a write waits for another process
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
 
     def __init__(self, path: str):
         self.path, self.indexed = path, ()
-        self.db = Database(path)
-        self.prepared = None  # the connection that is set up for writing
-        self.turns = Turns()
+        self.reading = Database(path, cache_size=-256)
+        self.writing = Database(path, shared=True, cache_size=-8192, busy_timeout=0)
+        self.pen = threading.Lock()  # who has it may use `writing`
+        self.own = threading.local()  # .writes, in a thread that has the pen in hand
         self.patience = self.BUSY_SECONDS
-        self.broken = None  # what has happened to the transaction
-        self.spoiled = False  # whether a work has failed after it wrote
-        self.written = False  # whether the job in hand has asked to write
-        self.queue = queue.SimpleQueue()
-        self.closing = threading.Lock()
-        self.writer = threading.Thread(target=self._write_all, daemon=True)
+        self.closed = False
 
-    # reading, and writing inside a job
+    # reading, and writing inside a work
+
+    @property
+    def writes(self) -> bool:
+        """Whether this thread is inside a work."""
+        return getattr(self.own, "writes", False)
+
+    @property
+    def database(self) -> Database:
+        return self.writing if self.writes else self.reading
 
     def run(self, sql: str, params: tuple = ()) -> sqlite3.Cursor:
         try:
-            return self.db.connection().execute(sql, params)
+            return self.database.connection().execute(sql, params)
         except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
     def run_many(self, sql: str, rows: list) -> None:
         try:
-            self.db.connection().executemany(sql, rows)
+            self.database.connection().executemany(sql, rows)
         except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
     def row(self, sql: str, params: tuple = ()) -> Optional[tuple]:
         try:
-            return self.db.connection().execute(sql, params).fetchone()
+            return self.database.connection().execute(sql, params).fetchone()
         except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
     def rows(self, sql: str, params: tuple = ()) -> list:
         try:
-            return self.db.connection().execute(sql, params).fetchall()
+            return self.database.connection().execute(sql, params).fetchall()
         except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
     def fetch(self, query: peewee.Query) -> Any:
         """A Peewee select's models, or what any other query returns."""
         try:
-            result = query.execute(self.db)
+            result = query.execute(self.database)
             return list(result) if isinstance(query, peewee.Select) else result
         except peewee.PeeweeException as err:
             raise outage(err) from err
@@ -1737,6 +1625,10 @@ class Store:
         old = "(SELECT number FROM old_uid WHERE uid = ?)"
         where = f"{table}.id = coalesce({old}, ?) AND {table}.uid = ?"
         return where, (uid, self.uids.number(uid), uid)
+
+    def changes(self) -> int:
+        """How many rows the writing connection has changed so far."""
+        return self.writing.connection().total_changes
 
     def contains(self, column: str) -> str:
         return f"instr({column}, ?) > 0"
@@ -1783,102 +1675,71 @@ class Store:
         if there != wanted.keys():
             self.write(work)
 
-    # group commit
+    # transactions: who has the pen begins one, does works in it, and ends it
 
     def write(self, work: Callable) -> Any:
-        if threading.current_thread() is self.writer:
-            return self._apply(work)
-        job = Job(self, work)
-        self.enqueue(job)
-        with self.turns.away():
-            job.over.wait()
-        if job.error is not None:
-            raise job.error
-        return job.result
-
-    def enqueue(self, job: Job) -> None:
-        self.queue.put(job)
-        if not self.writer.is_alive():  # closed, or closing: nobody takes it any more
-            self._fail_queued()
-
-    def _write_all(self) -> None:
-        """The writer thread: what has queued up goes into one transaction and is
-        answered when that is on the disk."""
-        while (job := self.queue.get()) is not None:
-            for alone in self._transact(self._group(job)):
-                self._transact([alone])
-
-    def _group(self, job: Job) -> Iterator[Job]:
-        """This job and those that have queued up."""
-        yield job
-        for _ in range(self.LONGEST_GROUP - 1):
-            try:
-                job = self.queue.get_nowait()
-            except queue.Empty:
-                return
-            if job is None:
-                self.queue.put(None)  # the end: after this transaction
-                return
-            yield job
-
-    def _transact(self, jobs: Iterable) -> list:
-        """Carries these out in one transaction and finishes them. If one of several
-        fails after it wrote, all are undone and returned instead, for a transaction
-        each (a savepoint each would cost a fifth of all that can be written)."""
-        self.spoiled = False
-        self.broken = self._attempt(self.begin)  # may take long: not in our turn
-        self.turns.enter_last()
-        done = []
-        for job in jobs:
-            self.written = False
-            error = self._attempt(job.carry_out)
-            done.append((job, error, self.written))
-            if self.spoiled:
-                break
-        self.turns.leave()
-        end = "ROLLBACK" if self.spoiled else "COMMIT"
-        failure = self.broken or self._attempt(lambda: self.run(end))
-        if failure:
-            self._give_up(failure)
-        elif self.spoiled and len(done) > 1:
-            return [job for job, _, _ in done]
-        elif self.spoiled:  # undone, whatever the job made of that
-            failure = InternalError()
-        for job, error, written in done:
-            job.finish(error or (failure if written else None))
-        return []
-
-    def _attempt(self, step: Callable) -> Optional[Exception]:
+        assert not self.writes, "a work may not begin another"
+        self.begin()
         try:
-            step()
-        except Exception as err:
-            return err
+            result = self.carry_out(work)
+        except BaseException as err:
+            self.rollback(err)
+            raise
+        self.commit()
+        return result
 
-    def _apply(self, work: Callable) -> Any:
-        """work() inside the open transaction."""
-        if self.broken:
-            raise self.broken
-        self.written = True
-        connection = self.db.connection()
-        before = connection.total_changes
+    def begin(self, wait: bool = True) -> bool:
+        """Takes the pen and begins a transaction. Whether it could be had at once,
+        where it is not to `wait`; Unavailable after `patience` seconds."""
+        if self.closed:
+            raise Unavailable("the server is stopping; try again")
+        if not self.pen.acquire(timeout=self.patience if wait else 0):
+            if wait:
+                raise Unavailable() from TimeoutError("another write takes too long")
+            return False
+        try:
+            patience = self.patience if wait else 0
+            self.wait_for_others(self._begin, patience)
+            return True
+        except BaseException as err:
+            if is_lock(err):
+                self.pen.release()
+                if not wait:
+                    return False
+            else:
+                self.rollback(err)
+            raise
+
+    def _begin(self) -> None:
+        self.carry_out(lambda: self.run("BEGIN IMMEDIATE"))
+
+    def carry_out(self, work: Callable) -> Any:
+        """work() with the pen in this thread's hand."""
+        self.own.writes = True
         try:
             return work()
-        except Unavailable as err:  # SQLite may have undone the whole transaction
-            self.broken = err
-            raise
-        except Exception:
-            self.spoiled = self.spoiled or connection.total_changes != before
-            raise
+        finally:
+            self.own.writes = False
 
-    def begin(self) -> None:
-        connection = self.db.connection()
-        if connection is not self.prepared:
-            self.run("PRAGMA busy_timeout = 0")
-            self.run("PRAGMA cache_size = -8192")
-            self.prepared = connection
-        self.wait_for_others(lambda: self.run("BEGIN IMMEDIATE"))
+    def commit(self) -> None:
+        """Unavailable if nothing of it is on the disk."""
+        try:
+            self.carry_out(lambda: self.run("COMMIT"))
+        except BaseException as err:
+            self.rollback(err)
+            raise
+        self.pen.release()
 
-    def wait_for_others(self, step: Callable) -> Any:
+    def rollback(self, why: BaseException) -> None:
+        """Closes the connection, which undoes what it began: the next write gets a new
+        one, so that a disk with room again, or a file made writable, needs no
+        restart."""
+        if isinstance(why, Unavailable):
+            log.error("nothing could be written: %s", why.__cause__ or why)
+        self.writing.close()
+        self.pen.release()
+
+    def wait_for_others(self, step: Callable, patience: float) -> Any:
         """Another process may hold the lock: ask again each millisecond, for SQLite's
         own busy handler sleeps ever longer and would be overtaken."""
         began = time.monotonic()
@@ -1886,24 +1747,9 @@ class Store:
             try:
                 return step()
             except Unavailable as err:
-                locked = "locked" in str(err.__cause__)
-                waited = time.monotonic() - began
-                if not locked or waited > self.patience:
+                if not is_lock(err) or time.monotonic() - began > patience:
                     raise
             time.sleep(0.001)
-
-    def _give_up(self, failure: Exception) -> None:
-        """Nothing of the group is on the disk. The next one gets a new connection, so
-        that a disk with room again, or a file made writable, needs no restart."""
-        log.error("nothing could be written: %s", failure.__cause__ or failure)
-        self.db.close()
-
-    def _fail_queued(self) -> None:
-        with self.closing:
-            while not self.queue.empty():
-                job = self.queue.get()
-                if job is not None:
-                    job.finish(Unavailable("the server is stopping; try again"))
 
     # erasure: `secure_delete` alone leaves copies behind where pages were split
 
@@ -1924,16 +1770,18 @@ class Store:
         a person asks for it, for it takes long."""
         self.run("PRAGMA busy_timeout = 0")
         erased = self.row("SELECT value FROM note WHERE name = 'erased'")
-        self.wait_for_others(lambda: self.run("VACUUM"))
-        self.wait_for_others(self.truncate_wal)
+        self.wait_for_others(lambda: self.run("VACUUM"), self.patience)
+        self.wait_for_others(self.truncate_wal, self.patience)
         if erased:  # unless there was more meanwhile, or this was cut short
             done = "DELETE FROM note WHERE name = 'erased' AND value = ?"
-            self.wait_for_others(lambda: self.run(done, erased))
+            self.write(lambda: self.run(done, erased))
 
     def truncate_wal(self) -> None:
         busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
         if busy:
-            raise Unavailable() from sqlite3.OperationalError("database is locked")
+            locked = sqlite3.OperationalError("database is locked")
+            locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise Unavailable() from locked
 
     # backups and checks
 
@@ -1969,14 +1817,59 @@ class Store:
                 yield f"{workspace} counts {kept} of {table} and has {counted}"
 
     def close(self, in_use: bool = False) -> None:
-        """Writes what is queued, then closes every connection; where a thread may be
-        `in_use` of one still, the end of the process does that."""
-        self.patience = min(self.patience, 1)
-        self.queue.put(None)
-        self.writer.join()
-        self._fail_queued()
+        """Lets a write that has begun end, then closes every connection; where a thread
+        may be `in_use` of one still, the end of the process does that."""
+        self.closed = True
+        self.pen.acquire(timeout=1)
         if not in_use:
-            self.db.close_all()
+            self.writing.close_all()
+            self.reading.close_all()
+
+    def interrupt_all(self) -> None:
+        """Ends what is running in any thread."""
+        self.writing.interrupt_all()
+        self.reading.interrupt_all()
+
+
+class Outcome(NamedTuple):
+    """What a work returned, or what it raised."""
+
+    result: Any
+    error: Optional[Exception] = None
+
+
+class Group:
+    """Works that share a transaction, so that one sync of the disk serves them all.
+    They are done one after the other, by whichever thread has the group; none is to be
+    confirmed before `commit` has returned.
+
+    A work that raises before it changed anything disturbs no other. If one fails
+    halfway, or the database does, the group is `spoiled`: nothing of it will be on the
+    disk. (A savepoint for each would cost a fifth of all that can be written.)
+    """
+
+    def __init__(self, store: Store):
+        self.store, self.spoiled = store, None  # by which error
+
+    def add(self, work: Callable) -> Outcome:
+        if self.spoiled:
+            return Outcome(None, self.spoiled)
+        before = self.store.changes()
+        try:
+            return Outcome(self.store.carry_out(work))
+        except Exception as err:
+            if isinstance(err, Unavailable) or self.store.changes() != before:
+                self.spoiled = err
+            return Outcome(None, err)
+
+    def commit(self) -> None:
+        """Unavailable if nothing of it is on the disk."""
+        if self.spoiled is None:
+            self.store.commit()
+        else:
+            self.store.rollback(self.spoiled)
+            if isinstance(self.spoiled, Unavailable):
+                raise self.spoiled
 
 
 def refuse_existing(path: str) -> None:
@@ -2026,7 +1919,7 @@ def verify(path: str) -> None:
     except Unavailable as err:
         raise Mistake(f"{path} is damaged: {err.__cause__}") from None
     finally:
-        store.db.close_all()
+        store.reading.close_all()
 
 
 def copy_rows(source: Store, target: Store) -> int:
@@ -2058,12 +1951,32 @@ def copy_table(source: Store, target: Store, model: type) -> int:
     return count
 
 
+# What SQLite says when the disk, the file or another process stands in the way (its
+# result codes, sqlite.org/rescode.html); anything else is a mistake of ours.
+LOCKS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+OUTAGES = LOCKS | {
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL),
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def primary_code(err: Optional[BaseException]) -> int:
+    """SQLite's result code without its extension."""
+    err = getattr(err, "orig", err)  # of Peewee's, the one that it wraps
+    return getattr(err, "sqlite_errorcode", 0) & 0xFF
+
+
 def outage(err: Exception) -> Exception:
-    """Unavailable for a full disk, a missing file, a lock or damage; a mistake of
-    ours (a constraint, bad SQL usage) stays what it is."""
-    if isinstance(err, (sqlite3.IntegrityError, peewee.IntegrityError)):
-        return err
-    return Unavailable()
+    """Unavailable for what passes or an operator mends; a mistake of ours (bad SQL, a
+    constraint) stays what it is, and is that request's alone."""
+    closed = "closed database" in str(err)  # at a stop, under a request's feet
+    return Unavailable() if closed or primary_code(err) in OUTAGES else err
+
+
+def is_lock(err: BaseException) -> bool:
+    return primary_code(err.__cause__) in LOCKS
 
 
 def open_database(path: str) -> Store:
@@ -2080,7 +1993,6 @@ def open_database(path: str) -> Store:
         raise Mistake(f"{path} cannot be opened: {err.strerror}") from None
     except Unavailable as err:
         raise Mistake(f"{path} cannot be used: {err.__cause__}") from None
-    store.writer.start()
     return store
 
 
@@ -2243,15 +2155,12 @@ def migrate(store: Store) -> None:
     use_wal(store)
     if version == len(MIGRATIONS):
         return
-    store.begin()
     try:
-        version = schema_of(store)  # another process may have come first
-        take_steps(store, version)
-        store.run("COMMIT")
+        # Another process may have come first: look again inside the transaction.
+        store.write(lambda: take_steps(store, schema_of(store)))
+    except Mistake:
+        raise
     except Exception as err:
-        store.db.close()  # which rolls back
-        if isinstance(err, Mistake):
-            raise
         stays = f"{store.path} stays at schema {version}"
         raise Mistake(f"{stays}: {err.__cause__ or err}") from err
 
@@ -2282,7 +2191,7 @@ def copy_before(store: Store, version: int) -> None:
     try:
         reader.backup(path)
     finally:
-        reader.db.close_all()
+        reader.reading.close_all()
     log.info("as it was it is kept in %s: delete that when all is well", path)
 
 
@@ -2866,21 +2775,41 @@ class Report:
 
 
 class Slots:
-    """At most so many at once: one more is told to come back."""
+    """At most so many at once for a workspace, and for all of them: one more is told
+    to come back."""
 
-    def __init__(self, most: int):
-        self.free = threading.BoundedSemaphore(most)
+    FOR_ONE, FOR_ALL = 2, 4
 
-    def __enter__(self) -> None:
-        if not self.free.acquire(blocking=False):
-            raise RateLimited(5)
+    def __init__(self):
+        self.taken, self.lock = [], threading.Lock()
 
-    def __exit__(self, *_: Any) -> None:
-        self.free.release()
+    def take(self, workspace: int) -> "Slot":
+        with self.lock:
+            full = self.taken.count(workspace) >= self.FOR_ONE
+            if full or len(self.taken) >= self.FOR_ALL:
+                raise RateLimited(5)
+            self.taken.append(workspace)
+        return Slot(self, workspace)
+
+
+class Slot:
+    def __init__(self, slots: Slots, workspace: int):
+        self.slots, self.workspace, self.held = slots, workspace, True
+
+    def release(self) -> None:
+        """May be called twice: by who has it, and by who closes up after him."""
+        with self.slots.lock:
+            if self.held:
+                self.held = False
+                self.slots.taken.remove(self.workspace)
 
 
 class Records:
-    """Everything that can be done with one kind of record, written once."""
+    """Everything that can be done with one kind of record, written once.
+
+    put, submit, patch, delete and erase_history look at what was sent and return a
+    *work*: the rest, to be called inside a transaction, again if that has to be undone
+    because of another (`Store.write`, `Group.add`)."""
 
     CAP = 10_000
     COLUMNS = "id, uid, label, natural_key, fields, created_at, updated_at"
@@ -2920,7 +2849,7 @@ class Records:
             raise NotFound(f"there is no such {self.kind.name}")
         return row
 
-    def put(self, caller: Caller, document: dict) -> Row:
+    def put(self, caller: Caller, document: dict) -> Callable:
         """Upsert by natural key: the fields sent are written over the stored ones,
         the others stay."""
         new = self._new(document)
@@ -2935,9 +2864,9 @@ class Records:
             merged = self._ready(new.label, new.natural_key, fields)
             return self._change(caller, old, merged, changed)
 
-        return self.store.write(work)
+        return work
 
-    def submit(self, caller: Caller, document: dict) -> Row:
+    def submit(self, caller: Caller, document: dict) -> Callable:
         """What a publishable key may: add to a record, never learn or lose one. The
         stored spelling stays, and so does the record if it would grow too large; what
         was sent is kept in the event whatever becomes of it."""
@@ -2960,16 +2889,17 @@ class Records:
             changed = changed_names(stored, fields)
             return self._change(caller, old, merged, changed, submitted)
 
-        return self.store.write(work)
+        return work
 
     def patch(
         self, caller: Caller, uid: Optional[str], document: dict, merge: bool = False
-    ) -> Row:
+    ) -> Callable:
         """Writes the fields sent over the stored ones (`merge`: as RFC 7396 has it).
         A patch that changes nothing leaves no trace."""
         sent, renamed = self.kind.others(document), None
         if self.kind.key in document:
             renamed = self.kind.clean(document[self.kind.key])
+        self.get(caller.workspace, uid)  # 404 needs no transaction
 
         def work() -> Row:
             old = self.get(caller.workspace, uid)
@@ -2984,11 +2914,16 @@ class Records:
             changed = self._changed(old, label, stored, fields)
             return self._change(caller, old, new, changed) if changed else old
 
-        return self.store.write(work)
+        return work
 
-    def delete(self, caller: Caller, uid: Optional[str]) -> None:
+    def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Erases the record and all that was known of it; its tombstone stays."""
-        self.store.write(lambda: self._delete(caller, self.get(caller.workspace, uid)))
+        self.get(caller.workspace, uid)
+
+        def work() -> None:
+            self._delete(caller, self.get(caller.workspace, uid))
+
+        return work
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
@@ -3013,8 +2948,9 @@ class Records:
             total += gone
         return total
 
-    def erase_history(self, caller: Caller, uid: Optional[str]) -> int:
+    def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
+        self.get(caller.workspace, uid)
 
         def work() -> int:
             row = self.get(caller.workspace, uid)
@@ -3023,7 +2959,7 @@ class Records:
             self.events.add(draft._replace(owner=self.kind.name + RESTATED))
             return erased
 
-        return self.store.write(work)
+        return work
 
     def history(
         self, workspace: int, uid: Optional[str], before: Optional[int], limit: int
@@ -3042,7 +2978,7 @@ class Records:
         report = Report()
         for batch in batches(lines, *self.BATCH):
             items = [self._read(line) for line in batch]
-            work = functools.partial(self._take_aside, caller, items)
+            work = functools.partial(self._take, caller, items)
             report.add(self.store.write(work))
             yield report
 
@@ -3084,10 +3020,6 @@ class Records:
         if moment > micros(self.clock() + 0.1):
             raise InvalidRequest(f"{name} is in the future")
         return moment
-
-    def _take_aside(self, caller: Caller, items: list) -> "Report":
-        with self.store.turns.away():  # it takes 50 ms: reads go on meanwhile
-            return self._take(caller, items)
 
     def _take(self, caller: Caller, items: list) -> "Report":
         """One transaction of an import; what is new is written together."""
@@ -3333,15 +3265,9 @@ class Records:
         return row[0] if row else 0
 
     def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
-        """One page, newest first, and how many there are in all."""
+        """One page, newest first, and how many there are in all. Past the middle the
+        index is walked from its other end."""
         offset = (number - 1) * size
-        if filters == EVERY and offset < 1000:
-            return self._page(workspace, filters, offset, size)
-        with self.store.turns.away():  # it may take long
-            return self._page(workspace, filters, offset, size)
-
-    def _page(self, workspace: int, filters: Filters, offset: int, size: int) -> Page:
-        """Past the middle the index is walked from its other end."""
         where, params = self._where(workspace, filters)
         if filters == EVERY:
             total = self.total(workspace)
@@ -3367,10 +3293,9 @@ class Records:
         if before is not None:
             before = ("created_at", "<", before)
             filters = filters._replace(times=(*filters.times, before))
-        with self.store.turns.away():  # it may take long
-            where, params = self._where_in_line(workspace, filters)
-            sql, params = self._found(where, params, "DESC", limit + 1, 0)
-            return list(map(Row._make, self.store.rows(sql, params)))
+        where, params = self._where_in_line(workspace, filters)
+        sql, params = self._found(where, params, "DESC", limit + 1, 0)
+        return list(map(Row._make, self.store.rows(sql, params)))
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int
@@ -3522,32 +3447,33 @@ class Calls:
 
     def __init__(self, config: Config, store: Store, events: Events, clock: Callable):
         self.config, self.store, self.events, self.clock = config, store, events, clock
-        self.running = set()
-        self.lock = threading.Lock()
         self.wake = threading.Event()  # set when the dialler has something to do
 
     # making
 
     def create(
         self, caller: Caller, document: dict, idempotency: Optional[str]
-    ) -> tuple:
-        """(the call's document as JSON text, whether it was replayed). One and the
-        same Idempotency-Key makes one call (draft-ietf-httpapi-idempotency-key)."""
-        if idempotency is None:
-            return self._create(caller, document, None), False
-        running = (caller.workspace, caller.ref, idempotency)
-        with self.lock:
-            if running in self.running:
-                raise Conflict("the first request with this Idempotency-Key still runs")
-            self.running.add(running)
-        try:
-            kept = self._kept(caller, idempotency)
-            if kept and kept[0] == body_hash(document):
+    ) -> Callable:
+        """A work that returns (the call's document as JSON text, whether it was
+        replayed). One and the same Idempotency-Key makes one call
+        (draft-ietf-httpapi-idempotency-key): works of one key come one after the other,
+        so that a second finds what the first was answered."""
+        digest = body_hash(document) if idempotency else ""
+        kept = idempotency and self._kept(caller, idempotency)
+        if kept and kept[0] == digest:
+            return lambda: (kept[1], True)
+        make = self._prepared(caller, document)
+
+        def work() -> tuple:
+            kept = idempotency and self._kept(caller, idempotency)
+            if kept and kept[0] == digest:
                 return kept[1], True
-            return self._create(caller, document, idempotency), False
-        finally:
-            with self.lock:
-                self.running.discard(running)
+            row, text = make(bool(kept))
+            if idempotency:
+                self._keep(caller, idempotency, digest, row, text)
+            return text, False
+
+        return work
 
     def _kept(self, caller: Caller, idempotency: str) -> Optional[tuple]:
         return self.store.row(
@@ -3556,9 +3482,8 @@ class Calls:
             (caller.workspace, caller.ref, idempotency, self._now() - self.DAY),
         )
 
-    def _create(
-        self, caller: Caller, document: dict, idempotency: Optional[str]
-    ) -> str:
+    def _prepared(self, caller: Caller, document: dict) -> Callable:
+        """What makes the call, once what was sent has been looked at: (row, text)."""
         if self.config.dials:
             self._refuse_too_many()
             self._refuse_elsewhere(document.get("phone_number"))
@@ -3572,26 +3497,17 @@ class Calls:
         if caller_id is not None or self.config.dials:
             caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
 
-        def work() -> str:
-            # Another process may have answered the same key meanwhile.
-            kept = idempotency and self._kept(caller, idempotency)
-            if kept and kept[0] == body_hash(document):
-                return kept[1]
+        def make(mismatch: bool) -> tuple:
             contact = self._contact(caller.workspace, contact_id)
-            if kept:
+            if mismatch:
                 raise IdempotencyMismatch()
             if self.config.dials:
                 self._refuse_too_many()
             row = self._insert(caller, contact, phone, caller_id)
             shown = row._replace(from_number=None) if hidden else row
-            text = dump(shown.document())
-            if idempotency:
-                self._keep(caller, idempotency, body_hash(document), row, text)
-            return text
+            return row, dump(shown.document())
 
-        text = self.store.write(work)
-        self.wake.set()
-        return text
+        return make
 
     def _contact(self, workspace: int, ref: str) -> int:
         uid = parse_id("con", ref)
@@ -3719,10 +3635,11 @@ class Calls:
 
     # moving on
 
-    def patch(self, caller: Caller, uid: Optional[str], document: dict) -> CallRow:
+    def patch(self, caller: Caller, uid: Optional[str], document: dict) -> Callable:
         """A status that is behind or the same changes nothing; a call that has ended
         takes no other."""
         status, duration = clean_progress(document)
+        self.get(caller.workspace, uid)
 
         def work() -> CallRow:
             row = self.get(caller.workspace, uid)
@@ -3733,9 +3650,7 @@ class Calls:
                 changes |= self._call_off(row)
             return self._change(row, caller.ref, changes)
 
-        row = self.store.write(work)
-        self.wake.set()
-        return row
+        return work
 
     def _call_off(self, row: CallRow) -> dict:
         """Before hand-over it is not placed; after it, Twilio is asked to end it."""
@@ -3796,7 +3711,7 @@ class Calls:
         sequence: Optional[int],
         status: Optional[str],
         duration: Optional[int],
-    ) -> None:
+    ) -> Callable:
         """What a status callback says; late, doubled, foreign ones change nothing."""
 
         def work() -> None:
@@ -3808,7 +3723,7 @@ class Calls:
                 changes = self._step(row, status, duration)
                 self._change(row, "twilio", {**changes, "sid": sid, "sequence": place})
 
-        self.store.write(work)
+        return work
 
     def _by_uid(self, uid: Optional[str]) -> Optional[CallRow]:
         row = self.store.row(f"{self.SELECT} WHERE call.uid = ?", (uid,))
@@ -4548,6 +4463,8 @@ class Gate:
         caller = self.identify(environ)
         if caller is None:
             self.refuse_stranger(environ)
+        # What a publishable key is answered must not tell how long the work took.
+        environ["contactapi.grid"] = caller.type == "publishable"
         self.count(environ, caller)
         if caller.type == "publishable" and public:
             check_origin(environ, caller, self.home)
@@ -4669,39 +4586,102 @@ NULL_ORIGIN = (
 # -- the application
 
 
+class Write(NamedTuple):
+    """What a route that writes returns: a service's work, to be done in a transaction
+    that it may share with others, and what makes the answer of the work's result once
+    that is on the disk."""
+
+    work: Callable
+    shape: Callable
+
+
+class Elsewhere(Exception):
+    """This request goes on in another lane."""
+
+    def __init__(self, lane: str):
+        super().__init__(lane)
+        self.lane = lane
+
+
+def go_to(lane: str) -> None:
+    """A route, or what it was asked, may take long: it leaves the short lane, and is
+    called again in this one. Outside the server there are no lanes."""
+    if lane != "short" and request.environ.get("contactapi.lane") == "short":
+        raise Elsewhere(lane)
+
+
+def leave_slot(environ: dict) -> None:
+    if "contactapi.slot" in environ:
+        environ["contactapi.slot"].release()
+
+
 class Guard:
     """The one plugin. Keys and limits first (`needs` names the permissions; a route
-    without it is open to all), then the route. Errors become answers here, for Bottle
-    would drop the headers of one that it catches itself."""
+    without it is open to all), then the lane, then the route. Errors become answers
+    here, for Bottle would drop the headers of one that it catches itself."""
 
     api = 2
 
     def __init__(self, gate: Gate):
         self.gate = gate
+        self.slots = {"import": Slots(), "export": Slots()}
 
     def apply(self, callback: Callable, route: bottle.Route) -> Callable:
         needs, public = route.config.get("needs"), route.config.get("public", False)
+        lane = route.config.get("lane", "short")
 
         def guarded(**arguments: str) -> Any:
+            environ = request.environ
             response.content_type = JSON
             try:
                 if needs:
-                    caller = self.gate.admit(request.environ, needs, public)
-                    arguments["caller"] = caller
-                body = callback(**arguments)
-                return body.encode() if isinstance(body, str) else body
-            except ApiError as err:
-                if isinstance(err, Unavailable):
-                    where = request.environ["contactapi.id"]
-                    log.error("%s: %s", where, err.__cause__ or err)
-                raise HTTPError(err.status, exception=err) from None
+                    arguments["caller"] = self.admit(environ, needs, public, lane)
+                go_to(lane)
+                return self.body(environ, callback(**arguments))
+            except Elsewhere as err:
+                environ["contactapi.elsewhere"] = err.lane
+                return b""
             except HTTPResponse:
                 raise
             except Exception as err:
-                log_failure(request.environ["contactapi.id"], err)
-                raise HTTPError(500, exception=InternalError()) from None
+                leave_slot(environ)
+                err = as_answer(environ, err)
+                raise HTTPError(err.status, exception=err) from None
 
         return guarded
+
+    def admit(self, environ: dict, needs: tuple, public: bool, lane: str) -> Caller:
+        """Once for each request, though it be called again in another lane."""
+        caller = environ.get("contactapi.caller")
+        if caller is None:
+            caller = self.gate.admit(environ, needs, public)
+            if lane in self.slots:
+                environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
+            environ["contactapi.caller"] = caller
+        return caller
+
+    def body(self, environ: dict, made: Any) -> Any:
+        """What Bottle is to send; a stream leaves its slot when it ends."""
+        if isinstance(made, Write):
+            environ["contactapi.write"] = made
+            return b""
+        if isinstance(made, str):
+            leave_slot(environ)
+            return made.encode()
+        return made
+
+
+def as_answer(environ: dict, err: Exception) -> ApiError:
+    """The error as its client may see it; the log has the rest."""
+    where = environ["contactapi.id"]
+    if isinstance(err, Unavailable):
+        log.error("%s: %s", where, err.__cause__ or err)
+        if "contactapi.ended" in environ:
+            return Unavailable("this took longer than 30 seconds: narrow it down")
+    elif not isinstance(err, ApiError):
+        log_failure(where, err)
+        return InternalError()
+    return err
 
 
 class Api(Bottle):
@@ -4711,36 +4691,43 @@ class Api(Bottle):
         self,
         gate: Gate,
         max_body: int,
+        store: Store,
         clock: Callable = time.perf_counter,
     ):
         super().__init__()
         self.uninstall(True)  # Bottle's own JSON and templates
-        self.install(Guard(gate))
+        self.guard = Guard(gate)
+        self.install(self.guard)
         self.gate, self.max_body, self.clock = gate, max_body, clock
+        self.store = store
         self.large = {}  # path of a POST -> what its key needs to send a large body
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
-        made = environ.pop("contactapi.answer", None) or self.answer(environ)
-        status, headers, body = made
+        made = environ.pop("contactapi.answer", None)
+        status, headers, body = made or self.whole_answer(environ)
         seconds = self.clock() - environ["contactapi.began"]
         log.info(request_line(environ, status, headers, seconds))
         start_response(status, headers)
         return body
 
-    def prepare(self, environ: dict) -> None:
-        """Makes the answer now; a later call gives it."""
-        environ["contactapi.answer"] = self.answer(environ)
+    def whole_answer(self, environ: dict) -> tuple:
+        """(status, headers, body), what is to be written included."""
+        made = self.answer(environ)
+        if "contactapi.write" not in environ:
+            return made
+        try:
+            outcome = Outcome(self.store.write(environ["contactapi.write"].work))
+        except Exception as err:
+            outcome = Outcome(None, err)
+        return self.written_answer(environ, outcome)
 
     def answer(self, environ: dict) -> tuple:
         """(status, headers, body). Around Bottle, so that its own failures have our
-        headers, too."""
-        environ["contactapi.began"] = self.clock()
-        environ["contactapi.id"] = secrets.token_hex(8)
-        environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
-        environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
-        if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
-            self.gate.warn_of_proxy(environ)
-
+        headers, too. It is not to be sent when the environ says that there is
+        something to write first (`contactapi.write`), or that this request goes on in
+        another lane (`contactapi.elsewhere`)."""
+        if "contactapi.id" not in environ:
+            self.prepare(environ)
         head = []
 
         def respond(status: str, headers: list, exc_info: Any = None) -> None:
@@ -4748,6 +4735,31 @@ class Api(Bottle):
 
         body = self.wsgi(environ, respond)
         return *head, body
+
+    def written_answer(self, environ: dict, outcome: Outcome) -> tuple:
+        """(status, headers, body) after what there was to write, as `answer`."""
+        request.bind(environ)
+        response.bind()
+        response.content_type = JSON
+        try:
+            if outcome.error:
+                raise outcome.error
+            text = environ["contactapi.write"].shape(outcome.result)
+        except Exception as err:
+            text = self.error_text(as_answer(environ, err))
+        del environ["contactapi.write"]
+        body = text.encode()
+        response.content_length = len(body)
+        headers = response.headerlist + self.common_headers(environ)
+        return response.status_line, headers, [body]
+
+    def prepare(self, environ: dict) -> None:
+        environ["contactapi.began"] = self.clock()
+        environ["contactapi.id"] = secrets.token_hex(8)
+        environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
+        environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
+        if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
+            self.gate.warn_of_proxy(environ)
 
     def common_headers(self, environ: dict) -> list:
         headers = [("X-Request-Id", environ["contactapi.id"]), *ALWAYS]
@@ -4771,14 +4783,18 @@ class Api(Bottle):
             err = InternalError()
         if err is None:
             return super()._handle(environ)
+        leave_slot(environ)
         request.bind(environ)
         response.bind()
         return HTTPError(err.status, exception=err)
 
     def refusal(self, environ: dict) -> Optional[ApiError]:
-        """Before the path is looked at: what the server could not read (it says so in
-        `contactapi.refusal`, and why), and a body over its path's limit."""
+        """Before the path is looked at: what the server did not take or could not read
+        (`contactapi.refusal` is our error or Waitress's status, `contactapi.reason`
+        says why), and a body over its path's limit."""
         status = environ.get("contactapi.refusal")
+        if isinstance(status, ApiError):
+            return status
         length = content_length(environ.get("CONTENT_LENGTH") or "")
         if status == 413 or (length > 0 and length > self.body_limit(environ)):
             return self.too_large(environ)
@@ -4800,19 +4816,31 @@ class Api(Bottle):
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
         takes large ones, by its key."""
+        large = "contactapi.slot" in environ or self.importer(environ)
+        return LARGE_BODY if large else self.max_body
+
+    def importer(self, environ: dict) -> Optional[Caller]:
+        """Who sends a large body to where it is taken, with a key for it."""
         needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
         if needs and environ["REQUEST_METHOD"] == "POST":
             with contextlib.suppress(Unavailable):
                 caller = self.gate.identify(environ)
                 if caller and all(map(caller.may, needs)):
-                    return LARGE_BODY
-        return self.max_body
+                    return caller
 
-    def is_grouped(self, method: str, path: str) -> bool:
-        """Whether a request is for the store's writer: short, and all that it does is
-        undone with its transaction."""
-        writes = method in ("POST", "PATCH", "DELETE") and path.startswith("/v1/")
-        return writes and path.rstrip("/") not in self.large
+    def expect(self, environ: dict) -> int:
+        """`body_limit` when the head alone has arrived: a large body is counted, and
+        has its slot, before a byte of it is kept; else RateLimited."""
+        caller = self.importer(environ)
+        if caller is None:
+            return self.max_body
+        if content_length(environ["CONTENT_LENGTH"]) <= LARGE_BODY:
+            environ["contactapi.counted"] = True
+            self.gate.count(environ, caller)
+            slots = self.guard.slots["import"]
+            environ["contactapi.slot"] = slots.take(caller.workspace)
+            environ["contactapi.caller"] = caller
+        return LARGE_BODY
 
     # everything that is no success
 
@@ -4831,8 +4859,11 @@ class Api(Bottle):
         except Exception as failure:
             log_failure(environ["contactapi.id"], failure)
             err = InternalError()
-        response.status = err.status
         response.content_type = JSON
+        return self.error_text(err)
+
+    def error_text(self, err: ApiError) -> str:
+        response.status = err.status
         for name, value in err.headers.items():
             response.set_header(name, value)
         return wire_of(request.path).error(err)
@@ -5026,6 +5057,10 @@ def add_health(app: Api, store: Store) -> None:
         return '{"status":"ok"}'
 
 
+# A list is short up to here: records to pass by, records to show.
+DEEP, LONG_PAGE = 1000, 20
+
+
 def add_native(app: Api, records: Records) -> None:
     """/v1/contacts and /v1/companies: the five verbs."""
     kind = records.kind
@@ -5037,19 +5072,26 @@ def add_native(app: Api, records: Records) -> None:
         pairs = read_query()
         number = whole_number(dict(pairs), "page", 1, None)
         size = whole_number(dict(pairs), "page_size", 20, 100)
-        page = records.page(caller.workspace, read_filters(kind, pairs), number, size)
+        filters = read_filters(kind, pairs)
+        if filters != EVERY or number * size > DEEP or size > LONG_PAGE:
+            go_to("long")
+        page = records.page(caller.workspace, filters, number, size)
         return NativeWire.page(page, number, size)
 
     @app.post(base, needs=(write,), public=kind.public)
-    def put_record(caller: Caller) -> str:
+    def put_record(caller: Caller) -> Write:
         if caller.type == "publishable":
             document = read_submission()
-            row = records.submit(caller, document)
+            work = records.submit(caller, document)
         else:
             document = read_json()
-            row = records.put(caller, document)
-        response.status = 201
-        return shown(caller, row, document)
+            work = records.put(caller, document)
+
+        def created(row: Row) -> str:
+            response.status = 201
+            return shown(caller, row, document)
+
+        return Write(work, created)
 
     @app.get(one, needs=(read,))
     def get_record(caller: Caller, ref: str) -> str:
@@ -5057,18 +5099,18 @@ def add_native(app: Api, records: Records) -> None:
         return NativeWire.one(kind, row)
 
     @app.route(one, "PATCH", needs=(write,))
-    def patch_record(caller: Caller, ref: str) -> str:
+    def patch_record(caller: Caller, ref: str) -> Write:
         document = read_json()
         uid = parse_id(kind.prefix, ref)
         merge = media_type(request.environ) == "application/merge-patch+json"
-        row = records.patch(caller, uid, document, merge)
-        return shown(caller, row, document)
+        work = records.patch(caller, uid, document, merge)
+        return Write(work, lambda row: shown(caller, row, document))
 
     @app.delete(one, needs=(write,))
-    def delete_record(caller: Caller, ref: str) -> str:
+    def delete_record(caller: Caller, ref: str) -> Write:
         uid = parse_id(kind.prefix, ref)
-        records.delete(caller, uid)
-        return NativeWire.deleted(kind, uid)
+        work = records.delete(caller, uid)
+        return Write(work, lambda _: NativeWire.deleted(kind, uid))
 
     def shown(caller: Caller, row: Row, document: dict) -> str:
         """The record, to a key that may read it; to another what it sent itself."""
@@ -5082,7 +5124,7 @@ def add_history(app: Api, records: Records) -> None:
     kind = records.kind
     base = f"/v1/{kind.plural}/<ref>/history"
 
-    @app.get(base, needs=(f"{kind.plural}:read",))
+    @app.get(base, needs=(f"{kind.plural}:read",), lane="long")
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
         uid = parse_id(kind.prefix, ref)
@@ -5090,27 +5132,27 @@ def add_history(app: Api, records: Records) -> None:
         return NativeWire.events(page)
 
     @app.delete(base, needs=(f"{kind.plural}:write",))
-    def erase_history(caller: Caller, ref: str) -> str:
+    def erase_history(caller: Caller, ref: str) -> Write:
         uid = parse_id(kind.prefix, ref)
-        erased = records.erase_history(caller, uid)
-        return dump({"id": f"{kind.prefix}_{uid}", "erased": erased})
+        work, ref = records.erase_history(caller, uid), f"{kind.prefix}_{uid}"
+        return Write(work, lambda erased: dump({"id": ref, "erased": erased}))
 
 
-def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> None:
+def add_files(app: Api, records: Records) -> None:
     """Imports and exports, streamed."""
     kind = records.kind
     read, write = f"{kind.plural}:read", f"{kind.plural}:write"
 
     def export(lines: Iterator[str], media: str) -> Iterator[bytes]:
         response.content_type = media
-        return streamed(lines, exports, records.store.turns)
+        return streamed(lines)
 
-    @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,))
+    @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,), lane="export")
     def export_jsonl(caller: Caller) -> Iterator[bytes]:
         filters = read_filters(kind, read_query())
         return export(records.jsonl(caller.workspace, filters), "application/jsonl")
 
-    @app.get(f"/v1/{kind.plural}.csv", needs=(read,))
+    @app.get(f"/v1/{kind.plural}.csv", needs=(read,), lane="export")
     def export_csv(caller: Caller) -> Iterator[bytes]:
         pairs = read_query()
         raw = dict(pairs).get("raw") == "1"
@@ -5120,14 +5162,13 @@ def add_files(app: Api, records: Records, imports: Slots, exports: Slots) -> Non
     def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
         app.large[path] = (read, write)
 
-        @app.post(path, needs=(read, write))
+        @app.post(path, needs=(read, write), lane="import")
         def take_in(caller: Caller) -> str:
             refuse_encoded(request.environ)
             if media_type(request.environ) not in medias:
                 raise UnsupportedMediaType(f"send {medias[0]}")
             lines = bounded_lines(request.environ["wsgi.input"], records.longest_line)
-            with imports, records.store.turns.away():
-                report = take_all(records, caller, read_lines(lines, kind.key))
+            report = take_all(records, caller, read_lines(lines, kind.key))
             return dump(report.body())
 
     add_import(f"/v1/{kind.plural}.csv", ("text/csv",), read_csv)
@@ -5145,34 +5186,36 @@ def take_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
     return report
 
 
-def streamed(texts: Iterator[str], slots: Slots, turns: Turns) -> Iterator[bytes]:
+def streamed(texts: Iterator[str]) -> "Stream":
     """The answer's body. What can be refused is refused before the first byte."""
-
-    def produce() -> Iterator[bytes]:
-        with slots, turns.away():
-            for text in texts:
-                yield text.encode()
-
-    chunks = produce()
+    chunks = (text.encode() for text in texts)
     first = next(chunks, b"")
+    return Stream(itertools.chain([first], chunks), request.environ)
 
-    def body() -> Iterator[bytes]:
+
+class Stream:
+    """A body in pieces; its slot is left when it is closed, read or not."""
+
+    def __init__(self, chunks: Iterator[bytes], environ: dict):
+        self.chunks, self.environ = chunks, environ
+
+    def __iter__(self) -> Iterator[bytes]:
         try:
-            yield first
-            yield from chunks
-        finally:
-            chunks.close()
+            yield from self.chunks
+        finally:  # Bottle forgets to close what has nothing in it
+            self.close()
 
-    return body()
+    def close(self) -> None:
+        leave_slot(self.environ)
 
 
 def add_events(app: Api, services: "Services") -> None:
-    @app.get("/v1/events", needs=(EVERYTHING,))
+    @app.get("/v1/events", needs=(EVERYTHING,), lane="long")
     def list_events(caller: Caller) -> str:
         after, limit = read_place()
         return NativeWire.events(services.events.page(caller.workspace, after, limit))
 
-    @app.get("/v1/stats", needs=(EVERYTHING,))
+    @app.get("/v1/stats", needs=(EVERYTHING,), lane="long")
     def stats(caller: Caller) -> str:
         workspace = caller.workspace
         days = services.contacts.per_day(workspace, 30)
@@ -5190,7 +5233,9 @@ def add_events(app: Api, services: "Services") -> None:
 def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
     """All that is held on a person, for an access request."""
 
-    @app.get("/v1/contacts/<ref>/export", needs=("contacts:read", "calls:read"))
+    needs = ("contacts:read", "calls:read")
+
+    @app.get("/v1/contacts/<ref>/export", needs=needs, lane="export")
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
         row = contacts.get(workspace, parse_id("con", ref))
@@ -5198,7 +5243,7 @@ def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
         head = f'{{"contact":{NativeWire.one(CONTACTS, row)},"calls":{dump(held)}'
         events = every_event(contacts, workspace, row.uid)
         texts = itertools.chain([f'{head},"history":['], events, ["]}"])
-        return streamed(texts, contextlib.nullcontext(), contacts.store.turns)
+        return streamed(texts)
 
 
 def every_event(records: Records, workspace: int, uid: str) -> Iterator[str]:
@@ -5222,6 +5267,8 @@ def add_read(app: Api, records: Records) -> None:
         cursor = query.get("cursor")
         before = None if cursor is None else parse_cursor(cursor)
         filters = read_shape_filters(kind, shape, query)
+        if filters != EVERY or limit > LONG_PAGE:
+            go_to("long")
         rows = records.older(caller.workspace, filters, before, limit)
         return ReadWire.list(kind, rows, limit)
 
@@ -5258,7 +5305,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         env = keys.env is not None and keys.env[1].workspace == caller.workspace
         return EnvelopeWire.keys(keys.list(caller.workspace), env)
 
-    @app.post(base, needs=("keys:write",))
+    @app.post(base, needs=("keys:write",), lane="long")
     def create_key(caller: Caller) -> str:
         document = read_json()
         key, token = keys.create(
@@ -5273,7 +5320,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         response.status = 201
         return EnvelopeWire.key(key, token)
 
-    @app.route(one, "PATCH", needs=("keys:write",))
+    @app.route(one, "PATCH", needs=("keys:write",), lane="long")
     def update_key(caller: Caller, ref: str) -> str:
         document = read_json()
         sent = {
@@ -5284,7 +5331,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
             return EnvelopeWire.key(key)
         return EnvelopeWire.data(dump({"id": f"key_{key.uid}", **sent}))
 
-    @app.delete(one, needs=("keys:write",))
+    @app.delete(one, needs=("keys:write",), lane="long")
     def revoke_key(caller: Caller, ref: str) -> str:
         key = keys.revoke(ref, caller.workspace, caller)
         return EnvelopeWire.data(dump({"id": f"key_{key.uid}", "revoked": True}))
@@ -5295,16 +5342,21 @@ def add_calls(app: Api, calls: Calls) -> None:
     one = "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
 
     @app.post("/api/calls/create", needs=("calls:write",))
-    def create_call(caller: Caller) -> str:
+    def create_call(caller: Caller) -> Write:
         document = read_json()
         name = idempotency_key(header(request.environ, "IDEMPOTENCY_KEY"))
-        text, replayed = calls.create(caller, document, name)
-        response.status = 201
-        if replayed:
-            response.set_header("Idempotency-Replayed", "true")
-        return EnvelopeWire.data(text)
 
-    @app.get("/api/calls/list", needs=("calls:read",))
+        def created(made: tuple) -> str:
+            text, replayed = made
+            calls.wake.set()
+            response.status = 201
+            if replayed:
+                response.set_header("Idempotency-Replayed", "true")
+            return EnvelopeWire.data(text)
+
+        return Write(calls.create(caller, document, name), created)
+
+    @app.get("/api/calls/list", needs=("calls:read",), lane="long")
     def list_calls(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 5000)
@@ -5320,14 +5372,18 @@ def add_calls(app: Api, calls: Calls) -> None:
         return EnvelopeWire.call(row.document())
 
     @app.route(one, "PATCH", needs=("calls:write",))
-    def patch_call(caller: Caller, ref: str) -> str:
+    def patch_call(caller: Caller, ref: str) -> Write:
         document = read_json()
-        row = calls.patch(caller, parse_id("call", ref), document)
-        if caller.may("calls:read"):
-            return EnvelopeWire.call(row.document())
-        sent = {n: document[n] for n in ("status", "duration") if n in document}
-        times = stamps(micros(calls.clock()))
-        return EnvelopeWire.call({"id": f"call_{row.uid}", **sent, **times})
+
+        def patched(row: CallRow) -> str:
+            calls.wake.set()
+            if caller.may("calls:read"):
+                return EnvelopeWire.call(row.document())
+            sent = {n: document[n] for n in ("status", "duration") if n in document}
+            times = stamps(micros(calls.clock()))
+            return EnvelopeWire.call({"id": f"call_{row.uid}", **sent, **times})
+
+        return Write(calls.patch(caller, parse_id("call", ref), document), patched)
 
 
 def read_call_filters(query: dict) -> CallFilters:
@@ -5357,7 +5413,7 @@ def add_twilio(app: Api, calls: Calls, config: Config) -> None:
     """Twilio's status callbacks: its signature takes the place of a key."""
 
     @app.post("/api/calls/<ref>/twilio")
-    def take_callback(ref: str) -> str:
+    def take_callback(ref: str) -> Write:
         environ = request.environ
         form = read_form()
         query = environ.get("QUERY_STRING")
@@ -5373,14 +5429,14 @@ def add_twilio(app: Api, calls: Calls, config: Config) -> None:
         said = dict(form)
         status = said.get("CallStatus")
         status = "queued" if status == "initiated" else status
-        calls.report(
+        work = calls.report(
             parse_id("call", ref),
             said.get("CallSid", ""),
             small_number(said.get("SequenceNumber", "")),
             status if status in STAGE else None,
             small_number(said.get("CallDuration", "")),
         )
-        return EnvelopeWire.data("null")
+        return Write(work, lambda _: EnvelopeWire.data("null"))
 
 
 def small_number(text: str) -> Optional[int]:
@@ -5447,10 +5503,13 @@ class Parser(HTTPRequestParser):
     defaults enough for what cannot be read to be answered all the same."""
 
     command, path, query, request_uri, url_scheme = "GET", "/", "", "/", "http"
+    read_at = 0.0  # when its last byte was read
+    refusal = None  # an ApiError: what our side of it refused
 
-    def __init__(self, adj: Adjustments):
-        super().__init__(adj)
+    def __init__(self, adjustments: Adjustments):
+        super().__init__(adjustments)
         self.head = bytearray()
+        self.admitted = {}  # what the application found out from the head alone
 
     def received(self, data: bytes) -> int:
         """How many of these bytes are this request's. `completed` once it is whole,
@@ -5544,7 +5603,13 @@ class Parser(HTTPRequestParser):
             self.completed = True
 
     def expect_body(self) -> None:
-        self.limit = self.adj.body_limit(self.as_environ())
+        environ = self.as_environ()
+        try:
+            self.limit = self.adj.expect(environ)
+        except ApiError as err:
+            self.refusal = err
+            raise ParsingError("refused") from None
+        self.admitted = {n: v for n, v in environ.items() if n.startswith("contactapi")}
         if self.content_length > self.limit:
             self.refuse(RequestEntityTooLarge(""))
             return
@@ -5569,10 +5634,14 @@ class Parser(HTTPRequestParser):
             self.headers["CONTENT_LENGTH"] = str(len(body))
         return taken
 
+    def leave_slot(self) -> None:
+        leave_slot(self.admitted)
+
     def as_environ(self) -> dict:
         return {
             "REQUEST_METHOD": self.command,
             "PATH_INFO": self.path,
+            "CONTENT_LENGTH": self.headers.get("CONTENT_LENGTH", ""),
             "HTTP_AUTHORIZATION": self.headers.get("AUTHORIZATION", ""),
             "HTTP_X_API_KEY": self.headers.get("X_API_KEY", ""),
         }
@@ -5656,9 +5725,11 @@ class AnswerTask(WSGITask):
     """Tells the client to come back on another connection once we are stopping."""
 
     def get_environment(self) -> dict:
-        environ = super().get_environment()
-        environ["contactapi.server"] = self.channel.server
-        return environ
+        if not self.environ:
+            environ = super().get_environment()
+            environ["contactapi.server"] = self.channel.server
+            environ.update(self.request.admitted)
+        return self.environ
 
     def build_response_header(self) -> bytes:
         channel = self.channel
@@ -5674,7 +5745,7 @@ class AnswerTask(WSGITask):
         return head
 
 
-class RefusedTask(WSGITask):
+class RefusedTask(AnswerTask):
     """Lets the application word what the parser refused, then closes."""
 
     def execute(self) -> None:
@@ -5684,68 +5755,144 @@ class RefusedTask(WSGITask):
 
     def get_environment(self) -> dict:
         environ = super().get_environment()
-        environ["contactapi.refusal"] = self.request.error.code
+        environ["contactapi.refusal"] = self.request.refusal or self.request.error.code
         environ["contactapi.reason"] = self.request.error.body
         return environ
 
 
 class Channel(HTTPChannel):
-    """A connection that may not be held open by doing nothing."""
+    """A connection. No thread ever waits for its client, and it may not be held open
+    by doing nothing."""
+
+    MOST_REQUESTS = 32  # parsed ahead; what follows stays bytes
+    TLS_HANDSHAKE = b"\x16"
 
     parser_class = Parser
-    error_task_class = RefusedTask
     began = 0.0  # when the first byte of the request in hand came
+    unread = b""  # what came behind MOST_REQUESTS
+    waits = False  # for the client to take an answer before the next is made
     refused = False  # whether the rest of a request that was refused may still come
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
     streams = False  # whether the answer in hand is a stream without a length
-    task = None  # whose answer is there already, once its commit is
+    task = None  # of the request in hand, once it has been begun
+    sent, mark = 0, None  # bytes; (when, `sent` then) since which a reader is timed
+
+    def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
+        super().__init__(server, sock, addr, *more)
+        self.peer = network_of(addr[0]) or addr[0]
+
+    # requests: read in the main thread, answered in a lane
+
+    def received(self, data: bytes) -> bool:
+        with self.requests_lock:
+            if self.will_close or self.close_when_flushed:
+                return False
+            if self.is_tls(data):
+                self.will_close = True
+                return False
+            self.unread += data
+            self.parse()
+        return True
+
+    def is_tls(self, data: bytes) -> bool:
+        idle = self.request is None and not self.requests
+        return idle and not self.unread and data.startswith(self.TLS_HANDSHAKE)
+
+    def parse(self) -> None:
+        """Bytes to requests, some kilobytes of a head at a time: what is left is copied
+        for each (a body goes as a whole)."""
+        data, self.unread, at = self.unread, b"", 0
+        while at < len(data) and len(self.requests) < self.MOST_REQUESTS:
+            in_body = self.request is not None and self.request.body_rcv is not None
+            at += self.parse_some(data[at:] if in_body else data[at : at + 4096])
+            if self.requests and self.requests[-1].error:
+                return  # nothing is read after a refusal
+        self.unread = data[at:]
+        if self.unread:
+            self.server.behind.add(self)
+
+    def parse_some(self, data: bytes) -> int:
+        """How many bytes belong to the request in hand."""
+        if self.request is None:
+            self.request, self.began = self.parser_class(self.adj), time.time()
+        request = self.request
+        count = request.received(data)
+        awaited = request.expect_continue and request.headers_finished
+        if awaited and not self.requests and not self.sent_continue:
+            self.send_continue()
+        if request.completed:
+            self.request, self.sent_continue = None, False
+            if not request.empty:
+                request.read_at = time.monotonic()
+                self.requests.append(request)
+                if len(self.requests) == 1:
+                    self.server.add_task(self)
+        return count
+
+    def environ(self) -> dict:
+        """Of the request in hand."""
+        if self.task is None:
+            request = self.requests[0]
+            kind = RefusedTask if request.error else AnswerTask
+            self.task = kind(self, request)
+        return self.task.get_environment()
 
     def task_class(self, channel: HTTPChannel, request: Parser) -> AnswerTask:
         """Stands where Waitress calls a class."""
         task, self.task = self.task, None
-        return task or AnswerTask(channel, request)
+        return task
 
-    # as a job for the writer
+    error_task_class = task_class
 
-    def is_grouped(self) -> bool:
-        request = self.requests[0]
-        return not request.error and self.server.application.is_grouped(
-            request.command, request.path
-        )
+    def service(self) -> None:
+        """Sends the answer that was made to the request in hand."""
+        environ = self.environ()
+        if not self.connected and "contactapi.answer" in environ:
+            # What it did is logged all the same.
+            self.server.application(environ, lambda *_: None)
+        super().service()
+        leave_slot(environ)
+        if self.requests and self.total_outbufs_len:  # more was pipelined
+            with self.outbuf_lock:
+                self._flush_exception(self._flush_some, do_close=False)
 
-    def carry_out(self) -> None:
-        self.task = None
-        if self.connected:
-            self.task = AnswerTask(self, self.requests[0])
-            environ = self.task.get_environment()
-            environ["wsgi.input"].seek(0)  # this may be the second time
-            self.server.application.prepare(environ)
+    # answers: what a client does not take lies in memory, and the main thread sends it
 
-    def finish(self, error: Optional[Exception]) -> None:
-        if error:
-            if not isinstance(error, ApiError):
-                log_failure("server", error)
-            self.task = self.task or AnswerTask(self, self.requests[0])
-            environ = self.task.get_environment()
-            status, *_ = environ.get("contactapi.answer", ("",))
-            if not status.startswith("5"):  # that was logged under its request's id
-                environ.pop("contactapi.answer", None)
-                environ["contactapi.refusal"] = getattr(error, "status", 500)
-        self.server.task_dispatcher.turns.put(self)
+    def write_soon(self, data: bytes) -> int:
+        if len(data) > 2**16:
+            self.server.make_room(len(data))
+        return super().write_soon(data)
 
-    # as a connection
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        if self.streams:  # it has a thread of its own to wait in
+            super()._flush_outbufs_below_high_watermark()
 
-    def received(self, data: bytes) -> bool:
-        before = self.request
-        taken = super().received(data)
-        if self.request is not before or before is None:
-            self.began = time.time()
-        return taken
+    def must_wait(self) -> bool:
+        """Whether an answer lies here still, so that no other is made yet."""
+        with self.outbuf_lock:
+            self.waits = self.total_outbufs_len > 0
+        return self.waits
+
+    def go_on(self) -> None:
+        """The client has taken what lay here."""
+        with self.outbuf_lock:
+            ready = self.waits and not self.total_outbufs_len
+            self.waits = self.waits and not ready
+        if ready:
+            self.server.add_task(self)
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        count = super().send(data, do_close=do_close)
+        self.sent += count
+        return count
 
     def handle_write(self) -> None:
         """Closing while a client still sends would reset the connection, and lose it
         the answer: what it sends is read and dropped, for a while."""
+        if self.waits:
+            self._flush_exception(self._flush_some_if_lockable)
+            self.go_on()
         if not (self.refused and self.close_when_flushed):
             super().handle_write()
             return
@@ -5757,22 +5904,16 @@ class Channel(HTTPChannel):
                 self.socket.shutdown(socket.SHUT_WR)
 
     def writable(self) -> bool:
-        if self.will_close or self.close_when_flushed:
+        if self.will_close or self.close_when_flushed or self.waits:
             return True
         # Nothing is flushed while a task runs and little is there: do not ask for it.
         size = self.total_outbufs_len
         return size > 0 and not (self.requests and size < self.adj.send_bytes)
 
-    def service(self) -> None:
-        if self.task and not self.connected:  # what it did is logged all the same
-            self.server.application(self.task.get_environment(), lambda *_: None)
-        super().service()
-        if self.requests and self.total_outbufs_len:  # more was pipelined
-            with self.outbuf_lock:
-                self._flush_exception(self._flush_some, do_close=False)
-
     def readable(self) -> bool:
-        return self.lingering is not None or super().readable()
+        if self.lingering is not None:
+            return True
+        return not self.unread and super().readable()
 
     def handle_read(self) -> None:
         if self.lingering is None:
@@ -5781,85 +5922,337 @@ class Channel(HTTPChannel):
             with contextlib.suppress(OSError):  # recv closes by itself at the end
                 self.dropped += len(self.recv(self.adj.recv_bytes))
 
-    def _flush_outbufs_below_high_watermark(self) -> None:
-        # May wait for a client that does not read: not at the others' expense.
-        if self.total_outbufs_len > self.adj.outbuf_high_watermark:
-            with self.server.task_dispatcher.turns.away():
-                super()._flush_outbufs_below_high_watermark()
+    def handle_close(self) -> None:
+        super().handle_close()
+        self.server.behind.discard(self)
+        waiting = self.requests[:] if self.waits else []
+        for request in [self.request, *waiting]:  # nobody will answer these
+            if request is not None:
+                request.leave_slot()
+
+    # what the main thread looks at every second
 
     def has_more(self) -> bool:
         """Whether the client has sent something that was not read yet."""
+        return bool(self.unread or self.peek())
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed its side."""
+        return not self.connected or self.peek() == b""
+
+    def peek(self) -> Optional[bytes]:
         try:
-            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except (OSError, AttributeError):  # gone, or closed by the main thread
-            return False
+            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (OSError, AttributeError):  # nothing yet; or gone
+            return None
 
     def at_rest(self) -> bool:
         """Nothing is being received, worked on or sent."""
         busy = self.requests or self.request or self.total_outbufs_len
         return not busy and not self.has_more()
 
-    def overdue(self, now: float, idle_seconds: int) -> bool:
-        """A request may take 30 s and the time its bytes take at 16 KiB/s to arrive,
-        an answer may lie unread for 60 s."""
-        idle = now - self.last_activity
+    def overdue(self, now: float, short: bool) -> bool:
+        """A head may take 30 s to arrive, 5 s when connections are short; a body longer
+        by what its bytes take at 16 KiB/s."""
         if self.lingering is not None:
             return now - self.lingering > 5 or self.dropped > 2**26
-        if self.requests or self.total_outbufs_len:
-            return bool(self.total_outbufs_len) and idle > 60
-        if self.request is not None:
-            return now - self.began > 30 + self.request.body_bytes_received / 2**14
-        return idle > idle_seconds
+        if self.total_outbufs_len:
+            return self.reads_too_slowly(now)
+        self.mark = None
+        if self.requests:
+            return False
+        if self.request is None:
+            return now - self.last_activity > (5 if short else 125)
+        patience = 5 if short and not self.request.headers_finished else 30
+        return now - self.began > patience + self.request.body_bytes_received / 2**14
+
+    def reads_too_slowly(self, now: float) -> bool:
+        """Less than 1 KiB/s over 30 s."""
+        since, sent = self.mark or (now, -1)
+        if sent < 0:
+            self.mark = now, self.sent
+        elif now - since >= 30:
+            self.mark = now, self.sent
+            return self.sent - sent < 30 * 2**10
+        return False
+
+
+# -- lanes: which thread does what
+
+
+class ShortLane:
+    """The one thread that lets every request in, answers the short ones and does the
+    works of those that write: many threads would only fight for the GIL. It never
+    waits; what does, for another process's lock or for the disk, is done meanwhile by
+    a second one, the writer. What is to be written in that time goes into one group,
+    with one commit, after it."""
+
+    LONGEST_GROUP, PATIENCE = 64, 32  # works; requests that may pass by an open group
+
+    def __init__(self, app: Api, dispatcher: "Dispatcher"):
+        self.app, self.store, self.dispatcher = app, app.store, dispatcher
+        self.tasks = queue.SimpleQueue()  # (step, its arguments), or None at the end
+        self.errands = queue.SimpleQueue()  # what the writer is to do, likewise
+        self.waiting = deque()  # channels with something to write
+        self.alone = 0  # how many of them are to have a group of their own
+        self.group, self.members = None, []  # what is open, and who is in it
+        self.passed = 0  # requests since it is
+        self.away = False  # whether the writer has it
+        self.busy = False
+        self.threads = [
+            threading.Thread(target=self.run, name="short", daemon=True),
+            threading.Thread(target=self.run_errands, name="writer", daemon=True),
+        ]
+
+    def put(self, channel: Channel) -> None:
+        self.tasks.put((self.serve, channel))
+
+    def run(self) -> None:
+        while (task := self.tasks.get()) is not None:
+            step, *arguments = task
+            self.busy = True
+            try:
+                step(*arguments)
+                self.end_group_if_due()
+            except Exception as err:
+                log_failure("server", err)
+            self.busy = False
+        self.errands.put(None)
+
+    def run_errands(self) -> None:
+        while (errand := self.errands.get()) is not None:
+            work, next_step = errand
+            self.tasks.put((next_step, failure_of(work)))
+
+    def serve(self, channel: Channel) -> None:
+        environ = channel.environ()
+        environ["contactapi.lane"] = "short"
+        environ["contactapi.answer"] = self.app.answer(environ)
+        self.passed += 1
+        if "contactapi.elsewhere" in environ:
+            self.dispatcher.lanes[environ.pop("contactapi.elsewhere")].put(channel)
+        elif "contactapi.write" in environ:
+            self.waiting.append(channel)
+            self.go_on()
+        else:
+            self.dispatcher.send(channel)
+
+    def go_on(self) -> None:
+        """Does what waits, if a transaction is open or can be had at once."""
+        if self.waiting and not self.away and self.group is None:
+            self.open()
+        while self.waiting and self.group and not self.away and not self.is_full():
+            channel = self.waiting.popleft()
+            write = channel.environ()["contactapi.write"]
+            self.members.append((channel, self.group.add(write.work)))
+
+    def open(self) -> None:
+        try:
+            there = self.store.begin(wait=False)
+        except Exception as err:
+            self.fail(err)
+        else:
+            if there:
+                self.begun(None)
+            else:
+                self.away = True
+                self.errands.put((self.store.begin, self.begun))
+
+    def begun(self, failure: Optional[Exception]) -> None:
+        self.away = False
+        if failure:
+            self.fail(failure)
+        else:
+            self.group, self.passed = Group(self.store), 0
+            self.go_on()
+
+    def fail(self, failure: Exception) -> None:
+        """There is no transaction to be had: whoever waits for one is told so."""
+        self.alone = 0
+        while self.waiting:
+            self.answer(self.waiting.popleft(), Outcome(None, failure))
+
+    def is_full(self) -> bool:
+        most = 1 if self.alone else self.LONGEST_GROUP
+        return self.group.spoiled is not None or len(self.members) >= most
+
+    def end_group_if_due(self) -> None:
+        idle = self.tasks.empty() or self.passed >= self.PATIENCE
+        if self.group and not self.away and (idle or self.is_full()):
+            self.away = True
+            self.errands.put((self.group.commit, self.ended))
+
+    def ended(self, failure: Optional[Exception]) -> None:
+        """All of it is on the disk, or nothing. If that is because one work failed
+        halfway, the others are done again, each in a transaction of its own."""
+        group, members = self.group, self.members
+        self.group, self.members, self.away = None, [], False
+        self.alone = max(0, self.alone - 1)
+        again = []
+        for channel, outcome in members:
+            if group.spoiled and not failure and outcome.error is not group.spoiled:
+                again.append(channel)
+            elif failure and not outcome.error:
+                self.answer(channel, Outcome(None, failure))
+            else:
+                self.answer(channel, outcome)
+        self.alone += len(again)
+        self.waiting.extendleft(reversed(again))
+        self.go_on()
+
+    def answer(self, channel: Channel, outcome: Outcome) -> None:
+        environ = channel.environ()
+        environ["contactapi.answer"] = self.app.written_answer(environ, outcome)
+        self.dispatcher.send(channel)
+
+
+def failure_of(work: Callable) -> Optional[Exception]:
+    try:
+        work()
+    except Exception as err:
+        return err
+
+
+class Running(NamedTuple):
+    """What a thread of a lane has in hand: ended from outside by its connection."""
+
+    channel: Channel
+    environ: dict
+    began: float
+    connection: sqlite3.Connection
+
+
+class Lane:
+    """Threads for what takes longer. Of those that wait the first goes whose workspace
+    and key have not had their share."""
+
+    LONGEST = 30  # seconds
+
+    def __init__(self, name: str, threads: int, dispatcher: "Dispatcher"):
+        self.name, self.dispatcher = name, dispatcher
+        self.for_workspace, self.for_key = max(1, threads // 2), 2
+        self.waiting, self.ending = deque(), False
+        self.running = {}  # thread -> Running
+        self.changed = threading.Condition()
+        self.threads = [
+            threading.Thread(target=self.run, name=f"{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+
+    def put(self, channel: Channel) -> None:
+        with self.changed:
+            self.waiting.append(channel)
+            self.changed.notify()
+
+    def end(self) -> None:
+        with self.changed:
+            self.ending = True
+            self.changed.notify_all()
+
+    def run(self) -> None:
+        while (taken := self.take()) is not None:
+            try:
+                self.serve(taken.channel, taken.environ)
+            except Exception as err:
+                log_failure("server", err)
+            with self.changed:
+                del self.running[threading.current_thread()]
+                self.changed.notify_all()
+
+    def take(self) -> Optional[Running]:
+        connection = self.dispatcher.app.store.reading.connection()
+        with self.changed:
+            while not self.ending:
+                for channel in self.waiting:
+                    environ = channel.environ()
+                    if self.has_share(environ["contactapi.caller"]):
+                        self.waiting.remove(channel)
+                        now = time.monotonic()
+                        taken = Running(channel, environ, now, connection)
+                        self.running[threading.current_thread()] = taken
+                        return taken
+                self.changed.wait()
+
+    def has_share(self, caller: Caller) -> bool:
+        others = [r.environ["contactapi.caller"] for r in self.running.values()]
+        of_workspace = sum(other.workspace == caller.workspace for other in others)
+        of_key = sum(other.ref == caller.ref for other in others)
+        return of_workspace < self.for_workspace and of_key < self.for_key
+
+    def serve(self, channel: Channel, environ: dict) -> None:
+        environ["contactapi.lane"] = self.name
+        if channel.connected:
+            answer = self.dispatcher.app.whole_answer(environ)
+            environ["contactapi.answer"] = answer
+        self.dispatcher.send(channel)
+
+    def end_overdue(self, now: float) -> None:
+        """Ends what runs too long, or for a client that has gone."""
+        with self.changed:
+            for taken in self.running.values():
+                if now - taken.began > self.LONGEST or taken.channel.is_gone():
+                    taken.environ["contactapi.ended"] = True
+                    taken.connection.interrupt()
 
 
 class Dispatcher:
-    """Waitress's worker threads, taking turns; what writes goes to the store's writer
-    first, and to a worker with the finished answer."""
+    """Which thread a request goes to: every one to the short lane first, which sends
+    on what a route says may take long. Imports and exports have threads of their own,
+    as many as there are slots."""
 
-    def __init__(self, store: Store, threads: int):
-        self.store, self.turns = store, store.turns
-        self.threads = [
-            threading.Thread(target=self.work, daemon=True, name=f"worker-{number}")
-            for number in range(threads)
-        ]
+    def __init__(self, app: Api, threads: int):
+        self.app = app
+        self.short = ShortLane(app, self)
+        self.lanes = {
+            "long": Lane("long", max(2, threads - 1), self),
+            "import": Lane("import", Slots.FOR_ALL, self),
+            "export": Lane("export", Slots.FOR_ALL, self),
+        }
+        self.threads = self.short.threads[:]
+        for lane in self.lanes.values():
+            self.threads += lane.threads
         for thread in self.threads:
             thread.start()
 
     def add_task(self, channel: Channel) -> None:
-        if channel.is_grouped():
-            self.store.enqueue(channel)
-        else:
-            self.turns.put(channel)
+        if not channel.must_wait():
+            self.short.put(channel)
 
-    def work(self) -> None:
-        while (channel := self.turns.take()) is not None:
-            try:
-                channel.service()
-            except Exception as err:
-                log_failure("server", err)
-        self.turns.leave()
+    def send(self, channel: Channel) -> None:
+        """The answer is there; one on the grid leaves a little later."""
+        if channel.environ().get("contactapi.grid"):
+            channel.server.hold(channel)
+        else:
+            channel.service()
 
     def is_busy(self) -> bool:
         """Whether a thread has a task still."""
-        alive = sum(thread.is_alive() for thread in self.threads)
-        return alive > len(self.turns.idle)
+        running = any(lane.running for lane in self.lanes.values())
+        return running or self.short.busy or self.short.away
 
     def shutdown(self, seconds: float) -> None:
-        for _ in self.threads:
-            self.turns.put(None)
+        self.short.tasks.put(None)
+        for lane in self.lanes.values():
+            lane.end()
         deadline = time.monotonic() + seconds
         for thread in self.threads:
             thread.join(max(0, deadline - time.monotonic()))
 
 
+GRID = 0.025  # seconds between the moments when a publishable key's answers leave
+
+
 class Server(TcpWSGIServer):
     """Waitress on a bound socket, with bounds on everything and a clean stop."""
 
-    channel_class = Channel
+    MOST_UNREAD = 64 * 2**20  # bytes of answers that wait for their clients, in sum
+
     stopping = False
     pulled = False
 
-    def __init__(self, app: Api, sock: socket.socket, threads: int):
+    def __init__(
+        self, app: Api, sock: socket.socket, threads: int, proxies: tuple = ()
+    ):
         adjustments = Adjustments(
             threads=threads,
             ident="contactapi",
@@ -5867,7 +6260,7 @@ class Server(TcpWSGIServer):
             send_bytes=65536,
             recv_bytes=65536,
             connection_limit=connection_limit(),
-            cleanup_interval=2,
+            cleanup_interval=1,
             asyncore_use_poll=True,
             max_request_header_size=32768,
             # Answers wait in memory, never in a file; a stream waits for its reader.
@@ -5875,23 +6268,78 @@ class Server(TcpWSGIServer):
             outbuf_high_watermark=2**20,
             clear_untrusted_proxy_headers=False,
         )
-        adjustments.body_limit = app.body_limit
-        dispatcher = Dispatcher(app.services.store, threads)
+        adjustments.expect = app.expect
+        self.proxies = proxies or PRIVATE
+        self.behind = set()  # channels with bytes that were not parsed yet
+        self.held, self.numbers = [], itertools.count()  # (when, number, channel)
         where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
             *(app, {}, True, sock),
-            dispatcher=dispatcher,
+            dispatcher=Dispatcher(app, threads),
             adj=adjustments,
             sockinfo=where,
             bind_socket=False,
         )
 
+    # connections
+
+    def handle_accept(self) -> None:
+        with contextlib.suppress(OSError):  # its client may have gone already
+            accepted = self.accept()
+            if accepted is not None:
+                sock, address = accepted
+                self.set_socket_options(sock)
+                channel = Channel(self, sock, address, self.adj, self._map)
+                channel.will_close = self.has_enough(channel.peer)
+
+    def is_short(self) -> bool:
+        return len(self.active_channels) * 4 >= self.adj.connection_limit * 3
+
+    def has_enough(self, peer: str) -> bool:
+        """Whether one address has more than its quarter while connections are short."""
+        if not self.is_short() or is_in(peer.partition("/")[0], self.proxies):
+            return False
+        peers = [channel.peer for channel in list(self.active_channels.values())]
+        return peers.count(peer) > self.adj.connection_limit // 4
+
     def maintenance(self, now: float) -> None:
-        """Closes what is overdue; idle connections sooner when there is no room."""
-        idle_seconds = 5 if self.in_connection_overflow else 75
-        for channel in self.active_channels.values():
-            if channel.overdue(now, idle_seconds):
+        """Every second: closes what is overdue, ends what nobody waits for."""
+        short = self.is_short()
+        for channel in list(self.active_channels.values()):
+            if channel.overdue(now, short):
                 channel.will_close = True
+            elif short and not channel.requests and self.has_enough(channel.peer):
+                channel.handle_close()
+        self.task_dispatcher.lanes["long"].end_overdue(time.monotonic())
+
+    def make_room(self, size: int) -> None:
+        """Closes those who have not taken anything for the longest time, if there
+        would be too much that waits for its client."""
+        waiting = [
+            c for c in list(self.active_channels.values()) if c.total_outbufs_len
+        ]
+        total = size + sum(channel.total_outbufs_len for channel in waiting)
+        waiting.sort(key=lambda channel: channel.last_activity, reverse=True)
+        while waiting and total > self.MOST_UNREAD:
+            slowest = waiting.pop()
+            slowest.will_close = True
+            total -= slowest.total_outbufs_len
+            self.pull_trigger()
+
+    def hold(self, channel: Channel) -> None:
+        """Sends the channel's answer at the next moment of its grid, which begins when
+        the request's last byte was read: how long the work took does not show."""
+        read_at = channel.requests[0].read_at
+        steps = (time.monotonic() - read_at) // GRID + 1 if GRID else 0
+        moment = read_at + steps * GRID
+        heapq.heappush(self.held, (moment, next(self.numbers), channel))
+        self.pull_trigger()
+
+    def send_held(self) -> None:
+        while self.held and self.held[0][0] <= time.monotonic():
+            heapq.heappop(self.held)[-1].service()
+
+    # the loop
 
     def run(self) -> None:
         """Serves until `stop`, then answers what has begun to arrive."""
@@ -5912,8 +6360,17 @@ class Server(TcpWSGIServer):
 
     def turn(self, seconds: float) -> None:
         self.pulled = False
+        if self.held:
+            seconds = min(seconds, max(0, self.held[0][0] - time.monotonic()))
+        # Rounded up: poll counts in milliseconds, and would be asked again and again.
+        seconds = math.ceil(seconds * 1000) / 1000
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
-        if not self.task_dispatcher.turns.taken:
+        self.send_held()
+        for channel in list(self.behind):
+            if len(channel.requests) < Channel.MOST_REQUESTS // 2:
+                self.behind.discard(channel)
+                channel.received(b"")
+        if self.task_dispatcher.short.tasks.empty():
             flush_log()
 
     def drain(self) -> None:
@@ -5933,7 +6390,7 @@ class Server(TcpWSGIServer):
             channel.handle_close()
         self.task_dispatcher.shutdown(0.2)
         if self.task_dispatcher.is_busy():
-            self.application.services.store.db.interrupt_all()
+            self.application.store.interrupt_all()
             self.task_dispatcher.shutdown(1)
 
     def accept_waiting(self) -> None:
@@ -6032,14 +6489,14 @@ def make_app(
     if services is None:
         services = open_services(config, clock, ticker)
         services.store.index_fields(config.index_fields)
-    app = Api(Gate(services.keys, config, ticker), config.max_body)
+    gate = Gate(services.keys, config, ticker)
+    app = Api(gate, config.max_body, services.store)
     app.services = services
     add_health(app, services.store)
-    imports, exports = Slots(2), Slots(2)
     for records in (services.contacts, services.companies):
         add_native(app, records)
         add_history(app, records)
-        add_files(app, records, imports, exports)
+        add_files(app, records)
         add_read(app, records)
     add_subject_export(app, services.contacts, services.calls)
     add_events(app, services)
@@ -6128,7 +6585,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     services = open_services(config)
     services.store.index_fields(config.index_fields)
     app = make_app(config, services=services)
-    server = Server(app, sock, config.threads)
+    server = Server(app, sock, config.threads, config.trusted_proxy or ())
 
     def stop(*_: Any) -> None:
         services.store.patience = 1  # a lock of another process must not hold us up

@@ -200,7 +200,7 @@ def files_of(folder):
 
 @contextlib.contextmanager
 def a_busy_writer(store):
-    """Within, the writer thread stands inside an open write transaction."""
+    """Within, a thread stands inside an open write transaction."""
     inside, leave = threading.Event(), threading.Event()
 
     def work():
@@ -231,20 +231,6 @@ def failing(store, name):
         raise LookupError(name)
 
     return work
-
-
-def hiding_a_failure(store, work):
-    """Does this work, then one that fails halfway and one that fails at once, and goes
-    on as if they had not."""
-
-    def both(*args):
-        result = work(*args)
-        for wrong in (failing(store, "hidden"), [].pop):
-            with contextlib.suppress(LookupError):
-                store.write(wrong)
-        return result
-
-    return both
 
 
 ENV_KEY = "ck_secret_" + "operators-own-choice-0123"

@@ -275,7 +275,7 @@ def test_a_page_costs_the_same_at_every_depth(free):
     second = "2026-07-01T00:00:00Z"
     documents = [{"email": f"c{n}@x.org", "created_at": second} for n in range(3000)]
     import_all(free, "contacts", documents)
-    connection, steps = free.services.store.db.connection(), []
+    connection, steps = free.services.store.reading.connection(), []
 
     def cost(path):
         steps.clear()

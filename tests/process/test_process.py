@@ -1190,6 +1190,14 @@ def first_answer(server, data, timeout=PATIENCE):
         return wire.read()
 
 
+def test_tls_spoken_to_the_plain_port_is_closed_at_once(shared):
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 40
+    with shared.wire() as wire:
+        wire.send(hello)  # not even a whole one
+        assert wire.ended()
+    assert is_well(shared)
+
+
 def is_well(server):
     return server.ask("GET", "/healthz").json == {"status": "ok"}
 
@@ -1213,9 +1221,6 @@ MALFORMED = {
     "no path": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
     "one word": b"nonsense\r\n\r\n",
     "words too many": b"GET /v1/contacts and more HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-    + b"\xaa" * 40
-    + b"\r\n\r\n",
     "a broken absolute URI": b"GET http://[::1/v1/contacts HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 POST = b"POST /v1/contacts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -361,7 +361,7 @@ def sql_of_the_writer(store):
     said = []
 
     def listen(callback):
-        store.write(lambda: store.db.connection().set_trace_callback(callback))
+        store.write(lambda: store.writing.connection().set_trace_callback(callback))
 
     listen(said.append)
     yield said

@@ -390,9 +390,9 @@ def test_a_person_may_have_all_that_is_held_on_them(free):
 def test_a_subjects_export_is_whole_however_long_the_history(free):
     (ref,) = free.add("a@x.org", n=0)
     for n in range(1, 1100):
-        free.services.contacts.patch(
-            free.services.keys.find(free.secret), ref[4:], {"n": n}
-        )
+        caller = free.services.keys.find(free.secret)
+        work = free.services.contacts.patch(caller, ref[4:], {"n": n})
+        free.services.store.write(work)
     shown = free.get(f"/v1/contacts/{ref}/export").json["history"]
     assert [e["data"]["n"] for e in shown] == list(range(1099, -1, -1))
 

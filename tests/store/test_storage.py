@@ -7,6 +7,7 @@ import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import peewee
 import pytest
 
 import contactapi
@@ -15,7 +16,6 @@ from client import (
     a_busy_writer,
     failing,
     failure,
-    hiding_a_failure,
     inserted,
     shows,
 )
@@ -118,101 +118,121 @@ def notes(store):
     return [name for (name,) in store.rows("SELECT name FROM jotting ORDER BY rowid")]
 
 
-def waiting_jobs(store, pool, works):
-    """These jobs, all queued behind a busy writer, in this order."""
-    with a_busy_writer(store):
-        futures = []
-        for number, work in enumerate(works, 1):
-            futures.append(pool.submit(store.write, work))
-            deadline = time.monotonic() + 20
-            while store.queue.qsize() < number and time.monotonic() < deadline:
-                time.sleep(0.001)
-    return futures
+def grouped(store, *works):
+    """What came of these works in one group, and what its commit raised."""
+    store.begin()
+    group = contactapi.Group(store)
+    outcomes = [group.add(work) for work in works]
+    try:
+        group.commit()
+    except contactapi.Unavailable as err:
+        return outcomes, err
+    return outcomes, None
 
 
-def test_what_has_queued_up_is_committed_together(noted):
+def test_works_of_one_group_share_one_commit(noted):
     said, names = [], [f"w{n}" for n in range(20)]
-
-    def listen():
-        noted.db.connection().set_trace_callback(said.append)
-
-    noted.write(listen)
-    with ThreadPoolExecutor(20) as pool:
-        futures = waiting_jobs(noted, pool, [inserted(noted, name) for name in names])
-        assert [future.result() for future in futures] == names
-    commits = said.count("COMMIT")
-    assert 2 <= commits <= 3  # listen's own may be heard, the busy one's, the twenty's
+    noted.writing.connection().set_trace_callback(said.append)
+    outcomes, failure = grouped(noted, *(inserted(noted, name) for name in names))
+    assert outcomes == [(name, None) for name in names] and failure is None
+    assert said.count("COMMIT") == 1
     assert notes(noted) == names
 
 
-def test_a_jobs_exception_undoes_that_job_alone(noted):
-    store = noted
-    with ThreadPoolExecutor(3) as pool:
-        works = [inserted(store, "a"), failing(store, "b"), inserted(store, "c")]
-        first, second, third = waiting_jobs(store, pool, works)
-        assert (first.result(), third.result()) == ("a", "c")
-        with pytest.raises(LookupError, match="b"):
-            second.result()
-    assert notes(store) == ["a", "c"]
+def test_nothing_of_a_group_is_seen_before_its_commit(noted):
+    noted.begin()
+    group = contactapi.Group(noted)
+    group.add(inserted(noted, "a"))
+    assert notes(noted) == []
+    group.commit()
+    assert notes(noted) == ["a"]
 
 
-def test_a_job_that_fails_halfway_and_alone_leaves_nothing_behind(noted):
+def test_a_group_in_which_one_fails_halfway_leaves_nothing_behind(noted):
+    works = [inserted(noted, "a"), failing(noted, "b"), inserted(noted, "c")]
+    (first, second, third), failure = grouped(noted, *works)
+    assert (first, failure) == (("a", None), None)
+    assert isinstance(second.error, LookupError) and third.error is second.error
+    assert notes(noted) == []
+
+
+def test_a_work_that_fails_before_it_changes_anything_disturbs_no_other(noted):
+    def refused():
+        noted.row("SELECT count(*) FROM jotting")
+        raise LookupError
+
+    works = [inserted(noted, "a"), refused, inserted(noted, "b")]
+    (first, second, third), failure = grouped(noted, *works)
+    assert (first.result, third.result, failure) == ("a", "b", None)
+    assert isinstance(second.error, LookupError)
+    assert notes(noted) == ["a", "b"]
+
+
+def test_a_mistyped_statement_is_a_mistake_and_no_outage(noted):
+    works = [
+        inserted(noted, "a"),
+        lambda: noted.run("INSERT INTO no_such_table VALUES (1)"),
+        inserted(noted, "b"),
+    ]
+    (first, second, third), failure = grouped(noted, *works)
+    assert (first.result, third.result, failure) == ("a", "b", None)
+    assert isinstance(second.error, sqlite3.OperationalError)
+    assert notes(noted) == ["a", "b"]
+
+
+@pytest.mark.parametrize("ask", ["run", "row", "rows"])
+def test_bad_sql_stays_what_sqlite_says(noted, ask):
+    with pytest.raises(sqlite3.OperationalError, match="syntax"):
+        getattr(noted, ask)("SELEC 1")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR"),
+        *("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CANTOPEN"),
+        *("SQLITE_INTERRUPT", "SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_FSYNC"),
+    ],
+)
+def test_what_an_operator_mends_or_what_passes_is_an_outage(code):
+    err = sqlite3.OperationalError("as SQLite says it")
+    err.sqlite_errorcode = getattr(sqlite3, code)
+    assert isinstance(contactapi.outage(err), contactapi.Unavailable)
+    assert isinstance(
+        contactapi.outage(peewee.OperationalError(err)), contactapi.Unavailable
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["SQLITE_ERROR", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_MISUSE"]
+)
+def test_a_mistake_of_ours_is_no_outage(code):
+    err = sqlite3.DatabaseError("as SQLite says it")
+    err.sqlite_errorcode = getattr(sqlite3, code)
+    assert contactapi.outage(err) is err
+
+
+def test_a_work_that_fails_halfway_and_alone_leaves_nothing_behind(noted):
     with pytest.raises(LookupError, match="a"):
         noted.write(failing(noted, "a"))
     noted.write(inserted(noted, "b"))
     assert notes(noted) == ["b"]
 
 
-@pytest.mark.parametrize("others", [0, 2])
-def test_what_was_undone_is_not_said_to_be_done(noted, others):
-    with ThreadPoolExecutor(3) as pool:
-        works = [hiding_a_failure(noted, inserted(noted, "a"))]
-        works += [inserted(noted, f"n{n}") for n in range(others)]
-        first, *rest = waiting_jobs(noted, pool, works)
-        with pytest.raises(contactapi.InternalError):
-            first.result()
-        assert [future.result() for future in rest] == [f"n{n}" for n in range(others)]
-    assert notes(noted) == [f"n{n}" for n in range(others)]
+def test_a_work_may_not_begin_another(noted):
+    with pytest.raises(AssertionError):
+        noted.write(lambda: noted.write(inserted(noted, "a")))
+    noted.write(inserted(noted, "b"))
+    assert notes(noted) == ["b"]
 
 
-def test_a_job_that_fails_before_it_writes_undoes_nothing(noted):
-    said = []
-
-    def refused():
-        noted.db.connection().set_trace_callback(said.append)
-        raise LookupError
-
-    with ThreadPoolExecutor(3) as pool:
-        works = [inserted(noted, "a"), refused, inserted(noted, "b")]
-        first, second, third = waiting_jobs(noted, pool, works)
-        assert (first.result(), third.result()) == ("a", "b")
-        with pytest.raises(LookupError):
-            second.result()
-    assert "ROLLBACK" not in said
-    assert notes(noted) == ["a", "b"]
-
-
-def test_a_refused_request_does_not_undo_those_committed_with_it(make):
-    api = make(CONTACTAPI_MAX_BODY="1024")
-    store = api.services.store
-    api.add("big@example.com", a="x" * 600)
-    with ThreadPoolExecutor(3) as pool:
-        with a_busy_writer(store):
-            bodies = [
-                {"email": "one@example.com"},
-                {"email": "big@example.com", "b": "x" * 600},
-                {"email": "two@example.com"},
-            ]
-            futures = [pool.submit(api.post, body) for body in bodies]
-            deadline = time.monotonic() + 20
-            while store.queue.qsize() < 3 and time.monotonic() < deadline:
-                time.sleep(0.001)
-        assert [f.result().status_int for f in futures] == [201, 413, 201]
-    assert set(api.emails()) == {
-        "big@example.com",
-        "one@example.com",
-        "two@example.com",
-    }
+def test_a_write_waits_for_another_threads(noted):
+    with ThreadPoolExecutor(1) as pool:
+        with a_busy_writer(noted):
+            late = pool.submit(noted.write, inserted(noted, "late"))
+            time.sleep(0.05)
+            assert not late.done()
+        assert late.result() == "late"
 
 
 def test_an_answered_write_is_seen_by_other_processes(api, tmp_path):
