@@ -15,7 +15,7 @@ KIB = 1024
 
 def parser(limit=65536):
     adjustments = Adjustments(max_request_header_size=32 * KIB)
-    adjustments.body_limit = lambda environ: limit
+    adjustments.expect = lambda environ: limit
     return Parser(adjustments)
 
 
