@@ -6409,6 +6409,15 @@ def connection_limit() -> int:
     return 1000 if soft < 0 else max(20, min(1000, soft - 100))
 
 
+def inherited() -> Optional[socket.socket]:
+    """The socket that systemd holds for us (sd_listen_fds(3)): whoever connects while
+    we restart waits in it, where our own would refuse."""
+    ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if ours and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=3)
+    return None
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, or Mistake."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -6581,7 +6590,7 @@ class Housekeeper(threading.Thread):
 
 def serve(config: Config, args: argparse.Namespace) -> None:
     """The port first: nothing is made for a server that cannot listen."""
-    sock = listen(config.host, config.port)
+    sock = inherited() or listen(config.host, config.port)
     services = open_services(config)
     services.store.index_fields(config.index_fields)
     app = make_app(config, services=services)

@@ -522,9 +522,9 @@ def endless_chunk_extensions(target: Target) -> None:
 
 
 def one_quoted_cell(target: Target) -> None:
-    """A CSV whose only cell is quoted and has 64 MB without an end, on two
+    """A CSV whose only cell is quoted and has 32 million lines without an end, on two
     connections."""
-    parts = [b'email,name\na@example.com,"', *([b"x" * 65_536] * 1_000)]
+    parts = [b'email,name\na@example.com,"', *([b"x\n" * 32_768] * 1_000)]
     flood(target, 2, import_head(target, sum(map(len, parts))), lambda: parts)
 
 

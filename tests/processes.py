@@ -288,6 +288,8 @@ class Server:
     `output` holds whatever any of its processes wrote, to both streams, in order.
     """
 
+    pass_fds = ()  # descriptors that it inherits
+
     def __init__(self, folder, **settings):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -317,6 +319,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             preexec_fn=preexec_fn,
+            pass_fds=self.pass_fds,
         )
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,))
         self._reader.start()
