@@ -388,6 +388,41 @@ class Server:
             return db.execute("PRAGMA integrity_check").fetchone()[0]
 
 
+# What systemd does for a unit with a socket: the socket is descriptor 3, and the
+# environment says so and whom it is for.
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid() + int(sys.argv[2])))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class Held(Server):
+    """A server whose port is held for it, as deploy/contactapi.socket does; `stray`
+    makes it another process's."""
+
+    stray = 0
+
+    def __init__(self, folder, **settings):
+        super().__init__(folder, **settings)
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+
+    @property
+    def command(self):
+        handed = [str(self.listener.fileno()), str(self.stray)]
+        return [sys.executable, "-c", HAND_OVER, *handed, *super().command]
+
+    @property
+    def pass_fds(self):
+        return (self.listener.fileno(),)
+
+    def kill(self):
+        super().kill()
+        self.listener.close()
+
+
 def wait_until_ready(port, process, output):
     """Returns once /healthz is 200; fails with the output where the process ends."""
     deadline = time.monotonic() + PATIENCE

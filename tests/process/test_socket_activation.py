@@ -1,48 +1,15 @@
 """The port can be systemd's: then nobody is refused while the server restarts."""
 
-import socket
 import subprocess
-import sys
 
 import pytest
 
-from processes import PATIENCE, Server, Wire, request_bytes
-
-# What systemd does for a unit with a socket: the socket is descriptor 3, and the
-# environment says so and whom it is for.
-HAND_OVER = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid() + int(sys.argv[2])))
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-class Activated(Server):
-    """A server that is handed its port; `stray` makes it another process's."""
-
-    def __init__(self, folder, stray=0):
-        super().__init__(folder)
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
-        self.stray = stray
-
-    @property
-    def command(self):
-        handed = [str(self.listener.fileno()), str(self.stray)]
-        return [sys.executable, "-c", HAND_OVER, *handed, *super().command]
-
-    @property
-    def pass_fds(self):
-        return (self.listener.fileno(),)
-
-    def kill(self):
-        super().kill()
-        self.listener.close()
+from processes import PATIENCE, Held, Wire, request_bytes
 
 
 @pytest.fixture
 def activated(tmp_path):
-    server = Activated(tmp_path)
+    server = Held(tmp_path)
     yield server
     server.kill()
 
@@ -65,7 +32,8 @@ def test_the_start_line_names_the_port_that_was_handed_over(activated):
 
 
 def test_a_socket_that_is_meant_for_another_process_is_left_alone(tmp_path):
-    server = Activated(tmp_path, stray=1)
+    server = Held(tmp_path)
+    server.stray = 1
     with server.listener:
         done = subprocess.run(
             server.command,

@@ -17,7 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from processes import PATIENCE, SECRET, Server, free_port, make_key, running, until
+from processes import (
+    PATIENCE,
+    SECRET,
+    Held,
+    Server,
+    free_port,
+    make_key,
+    running,
+    until,
+)
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 NAME = "contacts.example.com"
@@ -144,42 +153,6 @@ class Https(http.client.HTTPSConnection):
         self.request(method, path, body, headers)
         answer = self.getresponse()
         return answer.status, answer.headers, answer.read()
-
-
-class Held(Server):
-    """A server whose port is held for it while it restarts, by deploy/contactapi.socket
-    in life."""
-
-    HAND_OVER = (
-        "import os, sys; os.dup2(int(sys.argv[1]), 3); "
-        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); "
-        "os.execv(sys.argv[2], sys.argv[2:])"
-    )
-
-    def __init__(self, folder, **settings):
-        super().__init__(folder, **settings)
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
-        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
-
-    @property
-    def command(self):
-        python, *rest = super().command
-        return [
-            python,
-            "-c",
-            self.HAND_OVER,
-            str(self.listener.fileno()),
-            python,
-            *rest,
-        ]
-
-    @property
-    def pass_fds(self):
-        return (self.listener.fileno(),)
-
-    def kill(self):
-        super().kill()
-        self.listener.close()
 
 
 @pytest.fixture(params=[nginx, caddy], ids=["nginx", "caddy"])
