@@ -172,6 +172,13 @@ def some_proxies(text: str) -> tuple:
         raise ValueError("an address such as 127.0.0.1, or *") from None
 
 
+def a_header(text: str) -> str:
+    """A header's name as environ has it, without HTTP_."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", text):
+        raise ValueError("a header's name such as CF-Connecting-IP")
+    return text.upper().replace("-", "_")
+
+
 def a_url(text: str) -> str:
     try:
         good = re.fullmatch(r"https?://[^\s/?#@]+([/?][^\s#]*)?", text)
@@ -264,13 +271,19 @@ class Config:
         "CONTACTAPI_TRUSTED_PROXY",
         some_proxies,
         None,
-        "the address whose X-Forwarded-For is believed; `*` on Heroku-style platforms",
+        "the address whose X-Forwarded-* is believed; `*` on Heroku-style platforms",
     )
     proxy_hops: int = setting(
         "CONTACTAPI_PROXY_HOPS",
         lambda text: a_number(text, 1, 20),
         "1",
         "how many proxies stand before the server",
+    )
+    client_ip_header: Optional[str] = setting(
+        "CONTACTAPI_CLIENT_IP_HEADER",
+        a_header,
+        None,
+        "where the trusted proxy names the client, if not in X-Forwarded-For",
     )
     retention_days: Optional[int] = setting(
         "CONTACTAPI_RETENTION_DAYS",
@@ -356,12 +369,18 @@ class Config:
                 raise Mistake(message) from None
         config = cls(**values)
         config.refuse_half_of_twilio()
+        config.refuse_header_of_anyone()
         return config
 
     @property
     def dials(self) -> bool:
         """Whether calls are placed here, through Twilio."""
         return self.twilio_sid is not None
+
+    def refuse_header_of_anyone(self) -> None:
+        if self.client_ip_header and not self.trusted_proxy:
+            message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
+            raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
 
     def refuse_half_of_twilio(self) -> None:
         needed = {
@@ -4405,14 +4424,44 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
 
 
 def client_address(environ: dict, config: Config) -> str:
-    """Who a request counts for: the socket's address, or the entry of X-Forwarded-For
-    that the trusted proxy wrote; an IPv6 address as its /64."""
+    """Who a request counts for: the socket's address or, where that is the trusted
+    proxy's, the one which it names; an IPv6 address as its /64."""
     address = environ.get("REMOTE_ADDR", "")
-    forwarded = header(environ, "X_FORWARDED_FOR")
-    if forwarded and config.trusted_proxy and is_in(address, config.trusted_proxy):
-        hops = forwarded.split(",")
-        address = hops[-min(config.proxy_hops, len(hops))].strip()
-    return network_of(address) or environ.get("REMOTE_ADDR", "")
+    named = ""
+    if is_trusted(environ, config):
+        if config.client_ip_header:  # never another one instead
+            named = header(environ, config.client_ip_header)
+        else:
+            named = entry_of_hop(header(environ, "X_FORWARDED_FOR"), config.proxy_hops)
+    return network_of(named) or network_of(address) or address
+
+
+def is_trusted(environ: dict, config: Config) -> bool:
+    return is_in(environ.get("REMOTE_ADDR", ""), config.trusted_proxy or ())
+
+
+def entry_of_hop(text: str, hops: int) -> str:
+    """What the first of so many proxies added to a list: what stands before it, its
+    client wrote."""
+    entries = text.split(",")
+    return entries[-min(hops, len(entries))].strip()
+
+
+HOST = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?", re.I)
+
+
+def own_url(environ: dict, config: Config) -> str:
+    """This server's own URL as the sender of this request sees it, without a slash at
+    the end."""
+    if config.public_url:
+        return config.public_url
+    scheme, host = "http", header(environ, "HOST")
+    if is_trusted(environ, config):
+        said = header(environ, "X_FORWARDED_PROTO")
+        scheme = entry_of_hop(said, config.proxy_hops).lower()
+    if not HOST.fullmatch(host):
+        host = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    return f"{'https' if scheme == 'https' else 'http'}://{host}"
 
 
 def network_of(address: str) -> Optional[str]:
@@ -4453,7 +4502,8 @@ class Gate:
         self.by_address = SlidingWindow(limit, seconds, ticker)
         self.policy = f'"key";q={limit};w={seconds}'
         self.home = rules_of_origin(config.public_url)
-        self.warned = False
+        self.warned = bool(config.trusted_proxy)  # nothing to warn of
+        self.first, self.alike = "", 0  # the first client's address, how often it came
 
     def admit(self, environ: dict, needs: tuple, public: bool) -> Caller:
         """The caller, once it is known, within its limit and has what this route
@@ -4533,12 +4583,25 @@ class Gate:
             environ["contactapi.standing"] = self.by_key.look(caller.ref)
 
     def address(self, environ: dict) -> str:
-        return client_address(environ, self.config)
+        address = client_address(environ, self.config)
+        if self.alike < ENOUGH and self.config.trusted_proxy:
+            self.compare(address)
+        return address
+
+    def compare(self, address: str) -> None:
+        """Says so, once, when a server behind a proxy has met one address alone."""
+        self.first = self.first or address
+        self.alike = self.alike + 1 if address == self.first else ENOUGH + 1
+        if self.alike == ENOUGH:
+            log.warning(
+                "the first %d visitors have one address: if that is a proxy's, all "
+                "count as one; set CONTACTAPI_PROXY_HOPS or "
+                "CONTACTAPI_CLIENT_IP_HEADER (see README, Deploy)",
+                ENOUGH,
+            )
 
     def warn_of_proxy(self, environ: dict) -> None:
         """Once, of a proxy near by that is not trusted."""
-        if self.warned or self.config.trusted_proxy:
-            return
         if is_in(environ.get("REMOTE_ADDR", ""), PRIVATE):
             self.warned = True
             log.warning(
@@ -4547,6 +4610,11 @@ class Gate:
             )
 
 
+ENOUGH = 1000  # requests that count for their address
+FORWARDED = frozenset(
+    f"HTTP_{name}"
+    for name in ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP")
+)
 PRIVATE = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -4758,7 +4826,7 @@ class Api(Bottle):
         environ["contactapi.id"] = secrets.token_hex(8)
         environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
-        if "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ:
+        if not (self.gate.warned or FORWARDED.isdisjoint(environ)):
             self.gate.warn_of_proxy(environ)
 
     def common_headers(self, environ: dict) -> list:
