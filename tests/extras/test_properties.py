@@ -245,32 +245,6 @@ def test_any_text_is_a_time_or_none_and_a_time_can_be_shown(text):
     assert moment is None or contactapi.parse_time(contactapi.iso6(moment)) == moment
 
 
-# RFC 7396, appendix A
-@pytest.mark.parametrize(
-    "target, patch, result",
-    [
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-        ({"a": "b"}, {"a": None}, {}),
-        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        (["a", "b"], ["c", "d"], ["c", "d"]),
-        ({"a": "b"}, ["c"], ["c"]),
-        ({"a": "foo"}, None, None),
-        ({"a": "foo"}, "bar", "bar"),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ],
-    ids=str,
-)
-def test_merge_patch_gives_the_examples_of_rfc_7396(target, patch, result):
-    assert contactapi.merge_patch(target, patch) == result
-
-
 def merged(target, patch):
     """RFC 7396, section 2, word for word."""
     if not isinstance(patch, dict):

@@ -194,27 +194,19 @@ def test_copy_brings_everything_into_an_empty_database(free, make, shell, tmp_pa
     assert shell("check", "--help")[0] == 0 and list(again.services.store.problems())
 
 
-def test_a_mirror_goes_on_at_a_copy(free, make, shell):
+@pytest.mark.parametrize(
+    "argv",
+    [("copy", "sqlite:///contacts.db", "sqlite:///o.db"), ("backup", "o.db")],
+    ids=lambda argv: argv[0],
+)
+def test_a_mirror_goes_on_at_a_copy_and_at_a_restored_backup(free, make, shell, argv):
     (ref,) = free.add("a@x.org")
     for n in range(5):
         free.patch(ref, {"n": n})
     after = feed(free)["next_after"]
     free.ask("DELETE", f"/v1/contacts/{ref}/history")
-    assert shell("copy", "sqlite:///contacts.db", "sqlite:///copy.db")[0] == 0
-    again = reopened(make, free, "copy.db")
-    again.add("b@x.org")
-    told = feed(again, f"?after={after}")["data"]
-    assert [e["data"]["email"] for e in told] == ["a@x.org", "b@x.org"]
-
-
-def test_a_mirror_goes_on_at_a_restored_backup(free, make, shell):
-    (ref,) = free.add("a@x.org")
-    for n in range(5):
-        free.patch(ref, {"n": n})
-    after = feed(free)["next_after"]
-    free.ask("DELETE", f"/v1/contacts/{ref}/history")
-    assert shell("backup", "b.db")[0] == 0
-    again = reopened(make, free, "b.db")
+    assert shell(*argv)[0] == 0
+    again = reopened(make, free, "o.db")
     again.add("b@x.org")
     told = feed(again, f"?after={after}")["data"]
     assert [e["data"]["email"] for e in told] == ["a@x.org", "b@x.org"]
