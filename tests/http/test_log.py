@@ -11,13 +11,6 @@ import pytest
 import contactapi
 from client import PAGE, UNKNOWN, keep_house, upload
 
-###############################################################################
-# HTTP core ###################################################################
-###############################################################################
-
-
-# -- the log
-
 
 def test_a_request_is_one_line_without_what_is_personal(api, caplog):
     caplog.set_level(logging.INFO, "contactapi")
@@ -64,10 +57,6 @@ def test_a_key_in_any_log_line_is_cut_out(api):
         line = form.format(record)
         assert api.secret.rpartition("_")[2] not in line and "\x1b" not in line
 
-
-###############################################################################
-# The log #####################################################################
-###############################################################################
 
 MARKS = ["qbodyq", "qmailq", "qqueryq", "qheaderq", "qfieldq", "qerrorq", "qphoneq"]
 

@@ -19,10 +19,6 @@ import contactapi
 from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line, until
 from contactapi import Config
 
-###############################################################################
-# Command line ################################################################
-###############################################################################
-
 
 def test_version_is_printed(shell, tmp_path):
     assert shell("--version") == (0, f"contactapi {contactapi.VERSION}\n", "")
@@ -271,12 +267,7 @@ def test_with_the_environments_key_none_is_made(make, monkeypatch, caplog):
     assert api.services.keys.list() == [] and caplog.records == []
 
 
-###############################################################################
-# Files: imports and exports ##################################################
-###############################################################################
-
-
-# -- the commands
+# -- imports and exports
 
 
 @pytest.mark.parametrize("kind", ["contacts", "companies"])

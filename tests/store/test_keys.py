@@ -8,8 +8,6 @@ import pytest
 import contactapi
 from client import ADA, ENV_KEY, PAGE, failure, files_of
 
-# -- keys
-
 
 def caller_of(api, kind, *permissions):
     return api.services.keys.find(api.key(kind, *permissions))

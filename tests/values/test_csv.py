@@ -19,9 +19,6 @@ def cells(api, path="/v1/contacts.csv", **options):
     return list(csv.reader(io.StringIO(answer.body.decode(), newline="")))
 
 
-# -- CSV and spreadsheets
-
-
 def test_a_csv_is_rfc_4180_with_sorted_columns_and_six_digits(free):
     assert free.get("/v1/contacts.csv").body == b"id,email,created_at,updated_at\r\n"
     ref, *_ = free.add("a@x.org", z='say "hi"', b="x,y", n={"k": [1, "é"]}, t=True)
