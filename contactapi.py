@@ -61,6 +61,7 @@ import secrets
 import signal
 import socket
 import sqlite3
+import stat
 import threading
 import time
 import traceback
@@ -1160,6 +1161,7 @@ TOKEN_PREFIX = {
     "publishable": "ck_pub_",
     "restricted": "ck_live_",
 }
+PERMISSIONS_SAID = ", ".join(PERMISSIONS)
 EVERYTHING = "everything"  # what a secret key has beside every permission
 
 
@@ -1450,6 +1452,11 @@ class Key(Model):
 
     class Meta:
         indexes = ((("workspace", "revoked_at"), False),)
+
+    @property
+    def ref(self) -> str:
+        """How it is named outside; CONTACTAPI_SECRET_KEY is in no table."""
+        return f"key_{self.uid}" if self.uid else "env"
 
 
 class Position(peewee.AutoField):
@@ -1804,10 +1811,9 @@ class Store:
 
     # backups and checks
 
-    def backup(self, path: str, watch: Callable = contextlib.nullcontext) -> None:
-        """A copy as of now, compact, in a new file of mode 0600; writers go on. `watch`
-        is told the name under which it grows."""
-        with new_file(path) as part, watch(part):
+    def backup(self, path: str) -> None:
+        """A copy as of now, compact, in a new file of mode 0600; writers go on."""
+        with new_file(path) as part:
             self.run("VACUUM INTO ?", (part,))
             verify(part)
 
@@ -1996,6 +2002,12 @@ def outage(err: Exception) -> Exception:
 
 def is_lock(err: BaseException) -> bool:
     return primary_code(err.__cause__) in LOCKS
+
+
+def open_to_others(path: str) -> str:
+    """What is to be said of a file that not only its owner may read, or ""."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    return f"others may read it (mode {mode:04o}): chmod 600" if mode & 0o077 else ""
 
 
 def open_database(path: str) -> Store:
@@ -2280,10 +2292,10 @@ KINDS = (CONTACTS, COMPANIES)
 
 
 class Caller(NamedTuple):
-    """Who is asking: a key, its workspace and what it may."""
+    """Who is asking: a key, its workspace (None: any) and what it may."""
 
     ref: str
-    workspace: int
+    workspace: Optional[int]
     type: str
     grants: frozenset
     domains: tuple = ()
@@ -2291,6 +2303,11 @@ class Caller(NamedTuple):
 
     def may(self, permission: str) -> bool:
         return permission in self.grants or EVERYTHING in self.grants
+
+
+def operator(ref: str, workspace: Optional[int] = None) -> Caller:
+    """One who has no key and may everything: cli, first start, retention."""
+    return Caller(ref, workspace, "secret", GRANTS["secret"])
 
 
 class Workspaces:
@@ -2338,15 +2355,17 @@ class Keys:
     """
 
     FRESH, ROOM = 4.0, 10_000
+    MOST = 1000  # in a workspace
 
     def __init__(
         self,
         store: Store,
+        events: "Events",
         clock: Callable,
         ticker: Callable = time.monotonic,
         secret_key: Optional[str] = None,
     ):
-        self.store, self.clock, self.ticker = store, clock, ticker
+        self.store, self.events, self.clock, self.ticker = store, events, clock, ticker
         self.cache = {}
         self.generation = 0
         self.lock = threading.Lock()
@@ -2354,8 +2373,7 @@ class Keys:
         self.env = None
         if secret_key:
             default = Workspaces(store).find("default")
-            caller = Caller("env", default, "secret", GRANTS["secret"])
-            self.env = (token_hash(secret_key), caller)
+            self.env = (token_hash(secret_key), operator("env", default))
 
     # finding
 
@@ -2409,64 +2427,79 @@ class Keys:
 
     def create(
         self,
-        workspace: int,
+        caller: Caller,
         type: str,
         name: str = "",
         permissions: tuple = (),
         domains: tuple = (),
         existing: str = "update",
-        by: Optional[Caller] = None,
     ) -> tuple:
-        """(Key, token). The token is not kept and cannot be had again."""
-        self._refuse_more_than_own(by, type, permissions)
+        """(Key, token). The token is not kept and cannot be had again. Conflict in a
+        workspace that has MOST."""
+        self._refuse_more_than_own(caller, type, permissions)
         values = clean_key(type, name, permissions, domains, existing)
         token = new_token(type)
         key = Key(
             uid=new_uid(),
-            workspace=workspace,
+            workspace=caller.workspace,
             hash=token_hash(token),
             hint=token_hint(token),
-            created_at=micros(self.clock()),
+            created_at=self._now(),
+            created_by=caller.ref,
             **values,
         )
-        self.store.write(lambda: self.store.fetch(Key.insert(key.__data__)))
+
+        def work() -> None:
+            self._refuse_revoked(caller)
+            self._refuse_too_many(caller.workspace)
+            self.store.fetch(Key.insert(key.__data__))
+            self._tell("created", caller, key, list(values), key_document(key))
+
+        self.store.write(work)
         return key, token
 
     def _refuse_more_than_own(
-        self, by: Optional[Caller], type: Any, permissions: Any
+        self, caller: Caller, type: Any, permissions: Any
     ) -> None:
-        """Forbidden to make, change or revoke a key that may more than `by`."""
+        """Forbidden to make, change or revoke a key that may more than `caller`."""
         wanted = {"secret": [EVERYTHING], "publishable": ["contacts:write"]}
         asked = permissions if is_texts(permissions) else ()
         known = wanted.get(type, asked) if isinstance(type, str) else ()
-        missing = [p for p in PERMISSIONS if p in known and by and not by.may(p)]
-        if missing or (EVERYTHING in known and by and not by.may(EVERYTHING)):
+        missing = [p for p in PERMISSIONS if p in known and not caller.may(p)]
+        if missing or (EVERYTHING in known and not caller.may(EVERYTHING)):
             lacks = ", ".join(missing) or EVERYTHING
             raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
 
+    def _refuse_revoked(self, caller: Caller) -> None:
+        """A caller may be remembered for FRESH seconds after another process revoked
+        it and all that it had made; what it made now would stay."""
+        if caller.ref.startswith("key_") and not self._find(caller, caller.ref):
+            raise Unauthorized()
+
+    def _refuse_too_many(self, workspace: int) -> None:
+        sql = 'SELECT count(*) FROM "key" WHERE workspace_id = ? AND revoked_at IS NULL'
+        if self.store.row(sql, (workspace,))[0] >= self.MOST:
+            raise Conflict(f"a workspace has at most {self.MOST} keys: revoke some")
+
     def list(self, workspace: Optional[int] = None) -> list:
-        """The keys of a workspace, or of all, oldest first; never their tokens."""
+        """The keys of a workspace, or of all, oldest first; never their tokens, and
+        none that was revoked."""
         query = Key.select(Key, Workspace).join(Workspace).order_by(Key.created_at)
+        query = query.where(Key.revoked_at.is_null())
         if workspace is not None:
             query = query.where(Key.workspace == workspace)
         keys = self.store.fetch(query)
         for key in keys:
-            last = self.used.get(f"key_{key.uid}")
+            last = self.used.get(key.ref)
             if last is not None:
                 key.last_used_at = max(key.last_used_at or 0, micros(last))
         return keys
 
-    def update(
-        self,
-        ref: str,
-        sent: dict,
-        workspace: Optional[int] = None,
-        by: Optional[Caller] = None,
-    ) -> Key:
+    def update(self, caller: Caller, ref: str, sent: dict) -> Key:
         """Changes what is sent of `name`, `domains` and `existing`."""
 
-        def change() -> Key:
-            key = self._target(ref, workspace, by, sent)
+        def work() -> Key:
+            key = self._target(caller, ref, sent)
             values = clean_key(
                 key.type,
                 sent.get("name", key.name),
@@ -2474,39 +2507,60 @@ class Keys:
                 sent.get("domains", json.loads(key.domains)),
                 sent.get("existing", key.existing),
             )
-            self.store.fetch(Key.update(values).where(Key.id == key.id))
-            return self._find(ref, workspace)
-
-        try:
-            return self.store.write(change)
-        finally:
-            self.forget()
-
-    def revoke(
-        self,
-        ref: str,
-        workspace: Optional[int] = None,
-        by: Optional[Caller] = None,
-    ) -> Key:
-        def delete() -> Key:
-            key = self._target(ref, workspace, by, {})
-            self.store.fetch(Key.delete().where(Key.id == key.id))
+            changed = [n for n, value in values.items() if value != getattr(key, n)]
+            if changed:
+                self.store.fetch(Key.update(values).where(Key.id == key.id))
+                key = self._find(caller, ref)
+                self._tell("updated", caller, key, changed, key_document(key))
             return key
 
         try:
-            return self.store.write(delete)
+            return self.store.write(work)
         finally:
             self.forget()
 
+    def revoke(self, caller: Caller, ref: str, children: bool = False) -> list:
+        """The refs of what was revoked: the key and, with `children`, all that it made
+        and that those made, be it revoked itself already. A revoked key's row stays,
+        so that its children are found."""
+
+        def work() -> list:
+            key = self._target(caller, ref, {}, children)
+            keys = self._family(key) if children else [key]
+            ended = {"hash": None, "hint": "", "revoked_at": self._now()}
+            query = Key.update(ended).where(Key.id.in_([key.id for key in keys]))
+            self.store.fetch(query)
+            for one in keys:
+                self._tell("revoked", caller, one, [], {"id": one.ref})
+            return [one.ref for one in keys]
+
+        try:
+            return self.store.write(work)
+        finally:
+            self.forget()
+
+    def _family(self, key: Key) -> list:
+        """Those that still work of the key and all that go back to it. What was made
+        may no more than its maker: who may revoke that may revoke these."""
+        rows = self.store.rows(
+            "WITH RECURSIVE family (uid) AS (VALUES (?) UNION "
+            'SELECT "key".uid FROM family '
+            "JOIN \"key\" ON created_by = 'key_' || family.uid) "
+            'SELECT uid FROM family JOIN "key" USING (uid) WHERE revoked_at IS NULL',
+            (key.uid,),
+        )
+        uids = [uid for (uid,) in rows]
+        return self.store.fetch(Key.select().where(Key.uid.in_(uids)))
+
     def _target(
-        self, ref: str, workspace: Optional[int], by: Optional[Caller], sent: dict
+        self, caller: Caller, ref: str, sent: dict, revoked_too: bool = False
     ) -> Key:
         """The key to change; what speaks against it in the order of section 3."""
-        here = self.env and workspace in (None, self.env[1].workspace)
+        here = self.env and caller.workspace in (None, self.env[1].workspace)
         is_env = ref == "env" and here
-        key = ENV_KEY if is_env else self._find(ref, workspace)
+        key = ENV_KEY if is_env else self._find(caller, ref, revoked_too)
         if key is not None:
-            self._refuse_more_than_own(by, key.type, json.loads(key.permissions))
+            self._refuse_more_than_own(caller, key.type, json.loads(key.permissions))
         refuse_words(sent.get("name", ""), sent.get("existing", "update"))
         if is_env:
             raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
@@ -2514,12 +2568,37 @@ class Keys:
             raise NotFound("there is no such key")
         return key
 
-    def _find(self, ref: str, workspace: Optional[int]) -> Optional[Key]:
+    def _find(
+        self, caller: Caller, ref: str, revoked_too: bool = False
+    ) -> Optional[Key]:
         query = Key.select().where(Key.uid == parse_id("key", ref))
-        if workspace is not None:
-            query = query.where(Key.workspace == workspace)
+        if not revoked_too:
+            query = query.where(Key.revoked_at.is_null())
+        if caller.workspace is not None:
+            query = query.where(Key.workspace == caller.workspace)
         found = self.store.fetch(query)
         return found[0] if found else None
+
+    def _tell(
+        self, verb: str, caller: Caller, key: Key, changed: list, data: dict
+    ) -> None:
+        self.events.add(
+            Draft(
+                workspace=key.workspace_id,
+                type=f"key.{verb}",
+                record=key.ref,
+                owner="key",
+                subject=None,
+                created_at=self._now(),
+                key=caller.ref,
+                changed=dump(changed),
+                submitted=None,
+                data=dump(data),
+            )
+        )
+
+    def _now(self) -> int:
+        return micros(self.clock())
 
     # last use
 
@@ -2541,6 +2620,20 @@ class Keys:
         for ref, at in used.items():
             if self.used.get(ref) == at:
                 self.used.pop(ref, None)
+
+
+def key_document(key: Key) -> dict:
+    """What is told of a key, in its events too: nothing of its token."""
+    return {
+        "id": key.ref,
+        "name": key.name,
+        "type": key.type,
+        "permissions": json.loads(key.permissions),
+        "domains": json.loads(key.domains),
+        "existing": key.existing,
+        "created_by": key.created_by,
+        "created_at": iso_or_none(key.created_at),
+    }
 
 
 def clean_key(
@@ -2568,8 +2661,8 @@ def clean_permissions(type: str, permissions: Any) -> list:
         raise InvalidRequest("permissions must be an array of names", "permissions")
     for name in permissions:
         if name not in PERMISSIONS:
-            known = ", ".join(PERMISSIONS)
-            raise InvalidRequest(f"a permission is one of {known}", "permissions")
+            message = f"{quote(name[:50])} is no permission: give {PERMISSIONS_SAID}"
+            raise InvalidRequest(message, "permissions")
     if bool(permissions) != (type == "restricted"):
         message = "a restricted key has one or more permissions, no other key has any"
         raise InvalidRequest(message, "permissions")
@@ -2950,7 +3043,7 @@ class Records:
         return sum(self._delete_untouched(number, before) for (number,) in workspaces)
 
     def _delete_untouched(self, workspace: int, before: int) -> int:
-        caller = Caller("retention", workspace, "secret", GRANTS["secret"])
+        caller = operator("retention", workspace)
         sql = (
             f"SELECT {self.COLUMNS} FROM {self.kind.table} "
             "WHERE workspace_id = ? AND updated_at < ? LIMIT 200"
@@ -4250,14 +4343,14 @@ class EnvelopeWire:
 
     @classmethod
     def key(cls, key: Key, token: Optional[str] = None) -> str:
-        shown = key_document(key)
+        shown = listed_key(key)
         if token is not None:
             shown["key"] = token
         return cls.data(dump(shown))
 
     @classmethod
     def keys(cls, keys: list, env: bool) -> str:
-        shown = [key_document(key) for key in keys + [ENV_KEY] * env]
+        shown = [listed_key(key) for key in keys + [ENV_KEY] * env]
         return cls.data(dump({"keys": shown}))
 
     @classmethod
@@ -4272,18 +4365,9 @@ class EnvelopeWire:
         return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
 
 
-def key_document(key: Key) -> dict:
-    return {
-        "id": "env" if key is ENV_KEY else f"key_{key.uid}",
-        "name": key.name,
-        "type": key.type,
-        "permissions": json.loads(key.permissions),
-        "domains": json.loads(key.domains),
-        "existing": key.existing,
-        "hint": key.hint,
-        "created_at": iso_or_none(key.created_at),
-        "last_used_at": iso_or_none(key.last_used_at),
-    }
+def listed_key(key: Key) -> dict:
+    used = iso_or_none(key.last_used_at)
+    return {**key_document(key), "hint": key.hint, "last_used_at": used}
 
 
 def stamps(at: int) -> dict:
@@ -4392,6 +4476,13 @@ def whole_number(query: dict, name: str, default: int, most: Optional[int]) -> i
     if most is not None and int(text) > most:
         raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", name)
     return int(text)
+
+
+def yes_or_no(query: dict, name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidRequest(f"{name} is true or false", name)
+    return text == "true"
 
 
 TIMES = {
@@ -5377,13 +5468,12 @@ def add_keys_api(app: Api, keys: Keys) -> None:
     def create_key(caller: Caller) -> str:
         document = read_json()
         key, token = keys.create(
-            caller.workspace,
+            caller,
             document.get("type", "restricted"),
             document.get("name", ""),
             document.get("permissions", []),
             document.get("domains", []),
             document.get("existing", "update"),
-            by=caller,
         )
         response.status = 201
         return EnvelopeWire.key(key, token)
@@ -5394,15 +5484,21 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         sent = {
             n: document[n] for n in ("name", "domains", "existing") if n in document
         }
-        key = keys.update(ref, sent, caller.workspace, caller)
+        key = keys.update(caller, ref, sent)
         if caller.may("keys:read"):
             return EnvelopeWire.key(key)
-        return EnvelopeWire.data(dump({"id": f"key_{key.uid}", **sent}))
+        times = stamps(micros(keys.clock()))
+        return EnvelopeWire.data(dump({"id": key.ref, **sent, **times}))
 
     @app.delete(one, needs=("keys:write",), lane="long")
     def revoke_key(caller: Caller, ref: str) -> str:
-        key = keys.revoke(ref, caller.workspace, caller)
-        return EnvelopeWire.data(dump({"id": f"key_{key.uid}", "revoked": True}))
+        children = yes_or_no(dict(read_query()), "children")
+        refs = keys.revoke(caller, ref, children)
+        uid = parse_id("key", ref)
+        revoked = {"id": f"key_{uid}", "revoked": True}
+        if children:
+            revoked["children"] = [one for one in refs if one != revoked["id"]]
+        return EnvelopeWire.data(dump(revoked))
 
 
 def add_calls(app: Api, calls: Calls) -> None:
@@ -6548,7 +6644,7 @@ def open_services(
     return Services(
         store,
         Workspaces(store),
-        Keys(store, clock, ticker, config.secret_key),
+        Keys(store, events, clock, ticker, config.secret_key),
         events,
         *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
         Calls(config, store, events, clock),
@@ -6672,6 +6768,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, stop)
     where = f"{url_of(sock)}, database {config.database}"
     log.info("contactapi %s listens on %s", VERSION, where)
+    if warning := open_to_others(config.database):
+        log.warning("%s: %s", config.database, warning)
     offer_keys(config, services, url_of(sock))
     housekeeper = Housekeeper(config, services)
     threads = [housekeeper]
@@ -6701,10 +6799,10 @@ def offer_keys(config: Config, services: Services, url: str) -> None:
         hint = "DATABASE_URL=sqlite:///%s contactapi.py keys create --type secret"
         log.warning("there is no key yet: " + hint, config.database)
         return
-    default = services.workspaces.find("default")
-    _, token = services.keys.create(default, "secret", "first secret key")
+    caller = operator("first start", services.workspaces.find("default"))
+    _, token = services.keys.create(caller, "secret", "first secret key")
     _, public = services.keys.create(
-        default, "publishable", "first publishable key", domains=("localhost",)
+        caller, "publishable", "first publishable key", domains=("localhost",)
     )
     print(FIRST_KEYS.format(token=token, public=public, url=url), flush=True)
 
@@ -6724,37 +6822,31 @@ Try it:
 
 
 def keys_create(services: Services, args: argparse.Namespace) -> None:
-    workspace = services.workspaces.ensure(args.workspace)
-    _, token = services.keys.create(
-        workspace,
-        args.type,
-        args.name,
-        tuple(args.permission),
-        tuple(args.domain),
-        args.existing,
-    )
+    wanted = (args.type, args.name, args.permission, args.domain, args.existing)
+    clean_key(*wanted)  # before a workspace is made for it
+    caller = operator("cli", services.workspaces.ensure(args.workspace))
+    _, token = services.keys.create(caller, *wanted)
     print(token)
 
 
 def keys_update(services: Services, args: argparse.Namespace) -> None:
     sent = {"name": args.name, "domains": args.domain, "existing": args.existing}
     sent = {name: value for name, value in sent.items() if value}
-    key = services.keys.update(args.key_id, sent)
-    print(f"key_{key.uid}")
+    print(services.keys.update(operator("cli"), args.key_id, sent).ref)
 
 
 def keys_revoke(services: Services, args: argparse.Namespace) -> None:
-    services.keys.revoke(args.key_id)
-    print(f"revoked {args.key_id}")
+    for ref in services.keys.revoke(operator("cli"), args.key_id, args.children):
+        print(f"revoked {ref}")
 
 
 def keys_list(services: Services, args: argparse.Namespace) -> None:
     rows = [
-        {**key_document(key), "workspace": key.workspace.name}
+        {**listed_key(key), "workspace": key.workspace.name}
         for key in services.keys.list()
     ]
     if services.keys.env:
-        rows.append({**key_document(ENV_KEY), "workspace": "default"})
+        rows.append({**listed_key(ENV_KEY), "workspace": "default"})
     if args.json:
         print(dump(rows))
         return
@@ -6762,7 +6854,8 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         may = ",".join(row["permissions"] + row["domains"]) or "everything"
         shown = [row["id"], row["workspace"], row["type"], row["hint"], may]
         used = row["last_used_at"] or "never used"
-        print("  ".join([*shown, used, row["name"]]).rstrip())
+        by = f"by {row['created_by'] or 'unknown'}"
+        print("  ".join([*shown, used, by, row["name"]]).rstrip())
 
 
 class Progress:
@@ -6779,26 +6872,6 @@ class Progress:
             bar = "#" * int(share * 30)
             print(f"\r[{bar:30}] {share:4.0%} {text} ", end="", file=sys.stderr)
 
-    @contextlib.contextmanager
-    def watch(self, path: str) -> Iterator[None]:
-        """Shows how a file grows that something else writes."""
-        done = threading.Event()
-
-        def look() -> None:
-            while not done.wait(0.2):
-                with contextlib.suppress(OSError):
-                    size = os.path.getsize(path)
-                    self.show(size, f"{size >> 20} MiB")
-
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            self.end()
-
     def end(self) -> None:
         if self.wanted and self.drawn:
             print("\r\033[K", end="", file=sys.stderr)
@@ -6813,7 +6886,7 @@ def records_of(services: Services, args: argparse.Namespace) -> tuple:
 
 def import_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
-    caller = Caller("cli", workspace, "secret", GRANTS["secret"])
+    caller = operator("cli", workspace)
     read_lines = {"csv": read_csv, "jsonl": read_jsonl}[form]
     report = Report()
     try:
@@ -6857,8 +6930,7 @@ def verify_backup(config: Config, args: argparse.Namespace) -> None:
 
 
 def backup(services: Services, args: argparse.Namespace) -> None:
-    store = services.store
-    store.backup(args.file, Progress(os.path.getsize(store.path)).watch)
+    services.store.backup(args.file)
     print(f"{args.file}: {os.path.getsize(args.file)} bytes")
 
 
@@ -6868,13 +6940,13 @@ def check(services: Services, args: argparse.Namespace) -> None:
     for what, found in services.store.problems():
         print(f"{what}: {found or 'ok'}")
         wrong += bool(found)
+    print(f"mode: {open_to_others(services.store.path) or 'ok'}")  # no damage
     print("configuration: ok")  # or we would not be here
     if wrong:
         raise Mistake(f"{services.store.path} is damaged: restore a backup")
     if args.compact:
         before = os.path.getsize(services.store.path)
-        with Progress(before).watch(f"{services.store.path}-wal"):
-            services.store.rewrite()
+        services.store.rewrite()
         after = os.path.getsize(services.store.path)
         print(f"compact: {before} bytes before, {after} after")
 
@@ -6891,8 +6963,7 @@ def copy(config: Config, args: argparse.Namespace) -> None:
         raise Mistake(f"{target} is not empty")
     stores = open_database(source), open_database(target)
     try:
-        with Progress(os.path.getsize(source)).watch(f"{target}-wal"):
-            rows = copy_rows(*stores)
+        rows = copy_rows(*stores)
     finally:
         for store in stores:
             store.close()
@@ -6932,7 +7003,8 @@ def parser() -> argparse.ArgumentParser:
     top = Arguments(
         prog="contactapi.py",
         description="A contact store and form backend in one file.",
-        epilog="environment (default):\n" + "\n".join(lines),
+        epilog="environment (default, which an empty value means too):\n"
+        + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.set_defaults(usage=False)
@@ -6961,7 +7033,7 @@ def add_keys(commands: Any) -> None:
     create.add_argument("--type", required=True, choices=list(TOKEN_PREFIX))
     create.add_argument("--name", default="", help="what it is for")
     create.add_argument(
-        "--permission", action="append", default=[], help=", ".join(PERMISSIONS)
+        "--permission", action="append", default=[], help=PERMISSIONS_SAID
     )
     create.add_argument("--workspace", default="default", help="made if not there")
     update = actions.add_parser("update", help="change a key")
@@ -6986,6 +7058,11 @@ def add_keys(commands: Any) -> None:
     show.add_argument("--json", action="store_true")
     revoke = actions.add_parser("revoke", help="end a key")
     revoke.add_argument("key_id", metavar="KEY_ID")
+    revoke.add_argument(
+        "--children",
+        action="store_true",
+        help="the keys that it made too, and those that they made",
+    )
     for action, run in (
         (create, keys_create),
         (update, keys_update),
@@ -7080,7 +7157,19 @@ def complain(message: str) -> None:
 
 
 def main(argv: Optional[list] = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+    """The exit status. A reader that closes the pipe (`keys list | head`) is no error;
+    what Python would still flush at its end then goes nowhere."""
+    try:
+        try:
+            return status_of(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def status_of(argv: list) -> int:
     if not argv or argv[0] in ("--host", "--port", "--database"):
         argv = ["serve", *argv]
     try:

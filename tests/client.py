@@ -25,6 +25,7 @@ SOURCE = Path(contactapi.__file__)
 PAGE = {"Origin": "https://example.com"}
 ADA = {"email": "ada@example.com", "name": "Ada", "plan": "pro"}
 UNKNOWN = "con_00000000000000000000000000"
+CLI = contactapi.operator("cli")
 
 
 def at(text):
@@ -56,9 +57,9 @@ class Client:
         """The token of a new key; a publishable one may be used on example.com."""
         if kind == "publishable":
             options.setdefault("domains", ("example.com",))
-        number = self.services.workspaces.ensure(workspace)
+        by = contactapi.operator("cli", self.services.workspaces.ensure(workspace))
         create = self.services.keys.create
-        return create(number, kind, permissions=permissions, **options)[1]
+        return create(by, kind, permissions=permissions, **options)[1]
 
     def ref(self, token):
         return self.services.keys.find(token).ref
@@ -362,11 +363,13 @@ def fields_of(document):
 
 
 def feed(api, query="", **options):
-    """The answer of GET /v1/events."""
+    """The answer of GET /v1/events, without what it tells of keys."""
     answer = api.get(f"/v1/events{query}", **options)
     assert answer.status_int == 200, answer.text
-    assert list(answer.json) == ["data", "next_after", "has_more"]
-    return answer.json
+    page = answer.json
+    assert list(page) == ["data", "next_after", "has_more"]
+    page["data"] = [e for e in page["data"] if not e["type"].startswith("key.")]
+    return page
 
 
 def history(api, ref, query="", kind="contacts", **options):
@@ -459,15 +462,15 @@ def in_document_001(client, method, path, body=None, key=...):
     return client.ask(method, path, body, key=None, headers=headers)
 
 
-def make_key(client, **document):
-    """The data of a new key."""
-    return enveloped(client.post(document, "/api/api-keys"), 201)
+def make_key(client, by=..., **document):
+    """The data of a new key; `by`: the token that asks for it."""
+    return enveloped(client.post(document, "/api/api-keys", key=by), 201)
 
 
 MY_KEY = {"name": "My API Key", "permissions": ["calls:read", "calls:write"]}
 KEY_FIELDS = {
     *("id", "name", "type", "permissions", "domains", "hint"),
-    *("created_at", "last_used_at"),
+    *("created_by", "created_at", "last_used_at"),
 }
 ENDS = ["completed", "busy", "failed", "no-answer", "canceled"]
 

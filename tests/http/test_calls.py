@@ -13,6 +13,7 @@ from client import (
     called,
     create_call,
     enveloped,
+    feed,
     hyphenated,
     list_calls,
     move,
@@ -217,7 +218,7 @@ def test_calls_are_told_of_as_events(api):
     assert created[:3] == ("call.created", api.ref(api.secret), call)
     assert updated[:3] == ("call.updated", api.ref(api.secret), done)
     assert set(updated[3]) >= {"status", "duration"}
-    records = [e["record"] for e in api.get("/v1/events").json["data"]]
+    records = [e["record"] for e in feed(api)["data"]]
     assert records == [call["contact_id"], call["id"], call["id"]]
 
 

@@ -16,7 +16,7 @@ import threading
 import pytest
 
 import contactapi
-from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line, until
+from client import ADA, CLI, ENV_KEY, MEDIA, PAGE, jsonl, one_line
 from contactapi import Config
 
 
@@ -222,10 +222,11 @@ def first_start(api, monkeypatch, screen, **settings):
 
 def test_the_first_start_at_a_terminal_shows_two_keys_once(make, monkeypatch):
     api = make()
-    api.services.keys.revoke(api.ref(api.secret))
+    api.services.keys.revoke(CLI, api.ref(api.secret))
     shown = first_start(api, monkeypatch, Screen())
     (secret,) = set(re.findall(r"ck_secret_\w+", shown))
     (public,) = re.findall(r"ck_pub_\w+", shown)
+    assert {key.created_by for key in api.services.keys.list()} == {"first start"}
     local = {"Origin": "http://localhost:5500"}
     assert api.post(ADA, key=public, headers=local).status_int == 201
     assert api.post(ADA, key=public, headers=PAGE).status_int == 403
@@ -235,7 +236,7 @@ def test_the_first_start_at_a_terminal_shows_two_keys_once(make, monkeypatch):
 
 def test_the_curl_line_of_the_first_start_works_as_pasted(make, monkeypatch):
     api = make()
-    api.services.keys.revoke(api.ref(api.secret))
+    api.services.keys.revoke(CLI, api.ref(api.secret))
     shown = first_start(api, monkeypatch, Screen())
     line = shown[shown.index("curl ") :].replace("\\\n", "")
     words = shlex.split(line)
@@ -252,7 +253,7 @@ def test_without_a_terminal_no_key_is_made_and_one_line_says_how(
     make, monkeypatch, caplog
 ):
     api = make()
-    api.services.keys.revoke(api.ref(api.secret))
+    api.services.keys.revoke(CLI, api.ref(api.secret))
     assert first_start(api, monkeypatch, io.StringIO()) == ""
     (record,) = caplog.records
     assert "keys create" in record.getMessage() and "\n" not in record.getMessage()
@@ -261,7 +262,7 @@ def test_without_a_terminal_no_key_is_made_and_one_line_says_how(
 
 def test_with_the_environments_key_none_is_made(make, monkeypatch, caplog):
     api = make(CONTACTAPI_SECRET_KEY=ENV_KEY)
-    api.services.keys.revoke(api.ref(api.secret))
+    api.services.keys.revoke(CLI, api.ref(api.secret))
     settings = {"CONTACTAPI_SECRET_KEY": ENV_KEY}
     assert first_start(api, monkeypatch, Screen(), **settings) == ""
     assert api.services.keys.list() == [] and caplog.records == []
@@ -414,13 +415,3 @@ def test_a_failed_import_says_so_beside_its_bar(shell, tmp_path, monkeypatch):
     assert any(
         line.endswith("line 1: the line is not JSON: Expecting value") for line in last
     ), last
-
-
-def test_long_work_by_something_else_shows_how_its_file_grows(tmp_path, monkeypatch):
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    path = tmp_path / "growing"
-    path.write_bytes(b"x" * 50)
-    with contactapi.Progress(100).watch(str(path)):
-        until(lambda: " 50%" in screen.getvalue())
-    assert screen.getvalue().endswith("\r\033[K")

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import contactapi
-from client import a_busy_writer, until
+from client import a_busy_writer, feed, until
 
 
 @pytest.fixture
@@ -140,9 +140,7 @@ def test_a_request_that_fails_halfway_is_undone_alone(served, monkeypatch):
     assert [received(sock)[0] for sock in sockets] == [201, 500, 201]
     assert client.emails() == ["two@x.org", "one@x.org"]
     assert client.get("/v1/contacts").json["total"] == 2
-    assert [event["type"] for event in client.get("/v1/events").json["data"]] == [
-        "contact.created"
-    ] * 2
+    assert [event["type"] for event in feed(client)["data"]] == ["contact.created"] * 2
 
 
 def test_a_failure_is_logged_under_the_id_of_its_answer(served, monkeypatch, caplog):

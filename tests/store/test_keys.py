@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 import contactapi
-from client import ADA, ENV_KEY, PAGE, failure, files_of
+from client import ADA, CLI, ENV_KEY, PAGE, failure, files_of
 
 
 def caller_of(api, kind, *permissions):
@@ -40,11 +40,9 @@ def test_a_key_makes_changes_and_revokes_only_what_it_could_have_made(
     domains = ("example.com",) if kind == "publishable" else ()
     by, there = caller_of(api, *by), caller_of(api, kind, *permissions)
     acts = [
-        lambda: keys.create(
-            api.workspace, kind, "n", tuple(permissions), domains, by=by
-        ),
-        lambda: keys.update(there.ref, {"name": "renamed"}, by=by),
-        lambda: keys.revoke(there.ref, by=by),
+        lambda: keys.create(by, kind, "n", tuple(permissions), domains),
+        lambda: keys.update(by, there.ref, {"name": "renamed"}),
+        lambda: keys.revoke(by, there.ref),
     ]
     for act in acts:
         if allowed:
@@ -102,7 +100,7 @@ def test_a_key_shows_the_ends_of_its_token_and_keeps_its_hash_only(api, tmp_path
 def test_a_revoked_key_is_refused_at_once(api):
     token = api.key("restricted", "contacts:read")
     assert api.get("/v1/contacts", key=token).status_int == 200
-    api.services.keys.revoke(api.ref(token))
+    api.services.keys.revoke(CLI, api.ref(token))
     assert failure(api.get("/v1/contacts", key=token))[:2] == (401, "unauthorized")
 
 
@@ -111,7 +109,7 @@ def test_a_revoked_key_is_refused_in_another_process_within_5_seconds(make):
     two = make(like=one)
     token = one.key("restricted", "contacts:read")
     assert two.get("/v1/contacts", key=token).status_int == 200
-    one.services.keys.revoke(one.ref(token))
+    one.services.keys.revoke(CLI, one.ref(token))
     one.turn(5)
     assert two.get("/v1/contacts", key=token).status_int == 401
 
@@ -121,7 +119,7 @@ def test_a_clock_that_is_set_back_does_not_keep_a_revoked_key_alive(make):
     two = make(like=one)
     token = one.key("restricted", "contacts:read")
     assert two.get("/v1/contacts", key=token).status_int == 200
-    one.services.keys.revoke(one.ref(token))
+    one.services.keys.revoke(CLI, one.ref(token))
     one.ticker.now += 5
     one.clock.now -= 3600
     assert two.get("/v1/contacts", key=token).status_int == 401
@@ -141,7 +139,7 @@ def test_changed_domains_hold_at_once_here_and_within_5_seconds_elsewhere(make):
     two = make(like=one)
     token = one.key("publishable", domains=("example.org",))
     assert two.post(ADA, key=token, headers=PAGE).status_int == 403
-    one.services.keys.update(one.ref(token), {"domains": ["example.com"]})
+    one.services.keys.update(CLI, one.ref(token), {"domains": ["example.com"]})
     assert one.post(ADA, key=token, headers=PAGE).status_int == 201
     one.turn(5)
     assert two.post(ADA, key=token, headers=PAGE).status_int == 201
@@ -187,7 +185,10 @@ def test_the_environments_key_is_valid_while_it_is_set(make):
     assert without.get("/v1/contacts", key=ENV_KEY).status_int == 401
 
 
-@pytest.mark.parametrize("arguments", [["update", "env", {}], ["revoke", "env"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["update", CLI, "env", {}], ["revoke", CLI, "env"], ["revoke", CLI, "env", True]],
+)
 def test_the_environments_key_cannot_be_changed(make, arguments):
     api = make(CONTACTAPI_SECRET_KEY=ENV_KEY)
     with pytest.raises(contactapi.Conflict):
