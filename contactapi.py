@@ -776,6 +776,12 @@ def changed_names(old: dict, new: dict) -> list:
     return changed + [name for name in old if name not in new]
 
 
+def names_written(stored: dict, sent: dict) -> list:
+    """The fields sent that differ; the same work whether they are stored or not."""
+    texts = [(name, dump(stored.get(name)), dump(sent[name])) for name in sent]
+    return [name for name, old, new in texts if old != new or name not in stored]
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values are one JSON text (to Python, 1 == 1.0 == True)."""
     if one is other or isinstance(one, (str, int)):
@@ -1470,7 +1476,8 @@ class Event(Model):
     """One line of the log: its id is its place in the order of commits. `owner` and
     `subject` (a kind's name, a row's number: numbers that only grow keep the index
     fast) name the record whose deletion erases it, a tombstone has none; `data` is
-    the record as /v1 showed it."""
+    the record as /v1 showed it. A visitor's event may rest on an earlier, whole one of
+    the record, its `base` (an id): its `data` is then what differs from that one."""
 
     id = Position()
     workspace = of_workspace()
@@ -1483,6 +1490,7 @@ class Event(Model):
     changed = peewee.TextField()
     submitted = peewee.TextField(null=True)
     data = peewee.TextField()
+    base = peewee.BigIntegerField(null=True)
 
     class Meta:
         indexes = ((("subject", "owner"), False),)
@@ -1826,6 +1834,19 @@ class Store:
             "; ".join(f"{table} {rowid}" for table, rowid, *_ in self.orphans()[:10]),
         )
         yield "counters", "; ".join(self.wrong_tallies())
+        yield "events", "; ".join(self.events_without_base())
+
+    def events_without_base(self) -> Iterator[str]:
+        sql = (
+            "SELECT id, base FROM event WHERE base IS NOT NULL AND NOT EXISTS ("
+            "SELECT 1 FROM event AS whole WHERE whole.id = event.base "
+            "AND whole.base IS NULL AND whole.record = event.record) LIMIT 10"
+        )
+        columns = self.rows("SELECT name FROM pragma_table_info('event')")
+        if ("base",) not in columns:  # a backup of schema 1
+            return
+        for number, base in self.rows(sql):
+            yield f"event {number} rests on {base}, which is not there"
 
     def orphans(self) -> list:
         return self.rows("PRAGMA foreign_key_check")
@@ -2154,13 +2175,18 @@ DROP INDEX "company_uid";
 """
 
 
+EVENTS_THAT_REST = """
+ALTER TABLE "event" ADD COLUMN "base" INTEGER;
+"""
+
+
 def make_uid_secret(store: Store) -> None:
     secret = secrets.token_hex(32)
     store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
 
 
 # The step at index n leads from schema n to schema n + 1.
-SCHEMA_2 = (KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret)
+SCHEMA_2 = (KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret, EVENTS_THAT_REST)
 MIGRATIONS = (Step((SCHEMA_1,)), Step(SCHEMA_2, rewrites=True))
 
 
@@ -2702,8 +2728,8 @@ class Events:
     def add(self, *drafts: "Draft") -> None:
         self.store.run_many(
             "INSERT INTO event (workspace_id, type, record, owner, subject, "
-            "created_at, key, changed, submitted, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, key, changed, submitted, data, base) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             drafts,
         )
 
@@ -2713,9 +2739,27 @@ class Events:
         sql = "DELETE FROM event WHERE subject = ? AND owner IN (?, ?)"
         return self.store.run(sql, (subject, owner, owner + RESTATED)).rowcount
 
+    def resting(self, draft: "Draft", difference: dict, most: int) -> "Draft":
+        """The event as what differs from the record's last whole one, if that takes at
+        most `most` characters: a few bytes from a visitor do not write a large record
+        again. Each has every name that those before it have, which `_let_stand` needs.
+        Only for a record to which something was added or written over."""
+        sql = (
+            "SELECT id, base, CASE WHEN base IS NULL THEN '{}' ELSE data END "
+            "FROM event WHERE subject = ? AND owner = ? AND record = ? "
+            "ORDER BY id DESC LIMIT 1"
+        )
+        params = (draft.subject, draft.owner, draft.record)
+        last, base, data = self.store.row(sql, params) or (None, None, "{}")
+        data = dump({**json.loads(data), **difference})
+        if last is None or len(data) > most:
+            return draft
+        return draft._replace(base=base or last, data=data)
+
     MOST = 2**22
     SELECT = (
-        "SELECT id, type, created_at, key, record, data, changed, submitted FROM event "
+        "SELECT id, type, created_at, key, record, data, changed, submitted, "
+        "(SELECT data FROM event AS whole WHERE whole.id = event.base) FROM event "
     )
 
     def page(self, workspace: int, after: Optional[int], limit: int) -> "EventPage":
@@ -2734,9 +2778,9 @@ class Events:
     def _some(self, where: str, params: tuple, limit: int, after: int) -> "EventPage":
         """`limit` events, or fewer that fill MOST characters."""
         rows, size = [], 0
-        for row in map(
-            EventRow._make, self.store.run(self.SELECT + where, (*params, limit + 1))
-        ):
+        for *columns, base in self.store.run(self.SELECT + where, (*params, limit + 1)):
+            row = EventRow(*columns)
+            row = row._replace(data=whole(base, row.data)) if base else row
             if len(rows) == limit or size > self.MOST:
                 return EventPage(rows, rows[-1].id, True)
             rows.append(row)
@@ -2769,7 +2813,7 @@ class Events:
         def work() -> int:
             rows = self.store.rows(
                 "SELECT workspace_id, max(id) FROM (SELECT * FROM event ORDER BY id "
-                "LIMIT 2000) WHERE created_at < ? GROUP BY 1",
+                "LIMIT 500) WHERE created_at < ? GROUP BY 1",
                 (before,),
             )
             gone = 0
@@ -2778,6 +2822,7 @@ class Events:
                     "UPDATE workspace SET expired = max(expired, ?) WHERE id = ?",
                     (newest, workspace),
                 )
+                self._let_stand(workspace, newest)
                 sql = "DELETE FROM event WHERE workspace_id = ? AND id <= ?"
                 gone += self.store.run(sql, (workspace, newest)).rowcount
             if gone:
@@ -2788,6 +2833,39 @@ class Events:
         while gone := self.store.write(work):
             total += gone
         return total
+
+    def _let_stand(self, workspace: int, newest: int) -> None:
+        """Before the events up to `newest` go: of those that stay and rest on one of
+        them the first becomes whole, and the others rest on it."""
+        first_that_stays = (
+            "SELECT id FROM event AS stays WHERE stays.subject = gone.subject AND "
+            "stays.owner = gone.owner AND stays.record = gone.record AND stays.id > ?2 "
+            "ORDER BY id LIMIT 1"
+        )
+        rows = self.store.rows(
+            "SELECT event.id, event.base, event.subject, event.owner, event.data, "
+            f"whole.data FROM (SELECT ({first_that_stays}) AS id FROM (SELECT DISTINCT "
+            "subject, owner, record FROM event WHERE workspace_id = ?1 AND id <= ?2) "
+            "AS gone) AS first JOIN event ON event.id = first.id "
+            "JOIN event AS whole ON whole.id = event.base",
+            (workspace, newest),
+        )
+        for number, base, subject, owner, data, base_data in rows:
+            move = (
+                "UPDATE event SET base = ? WHERE subject = ? AND owner = ? AND base = ?"
+            )
+            self.store.run(move, (number, subject, owner, base))
+            stand = "UPDATE event SET base = NULL, data = ? WHERE id = ?"
+            self.store.run(stand, (whole(base_data, data), number))
+
+
+def whole(base: str, difference: str) -> str:
+    """The record that an event tells of, its times last: the one of the event on which
+    it rests, with what was added or written over."""
+    document = {**json.loads(base), **json.loads(difference)}
+    for name in ("created_at", "updated_at"):
+        document[name] = document.pop(name)
+    return dump(document)
 
 
 # Marks the event that tells the log's readers, but no history, what a record still is
@@ -2808,6 +2886,7 @@ class Draft(NamedTuple):
     changed: str
     submitted: Optional[str]
     data: str
+    base: Optional[int] = None
 
 
 class EventPage(NamedTuple):
@@ -2923,7 +3002,7 @@ class Records:
     *work*: the rest, to be called inside a transaction, again if that has to be undone
     because of another (`Store.write`, `Group.add`)."""
 
-    CAP = 10_000
+    CAP, VISITORS_NAMES = 10_000, 200
     COLUMNS = "id, uid, label, natural_key, fields, created_at, updated_at"
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
@@ -2936,6 +3015,11 @@ class Records:
         self.insert = (
             f"INSERT INTO {table} ({columns}, workspace_id, words) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        self.upsert = (
+            f"{self.insert} ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
+            "fields = excluded.fields, words = excluded.words, "
+            "updated_at = excluded.updated_at"
         )
         self.update = (
             f"UPDATE {table} SET label = ?, fields = ?, words = ?, updated_at = ? "
@@ -2980,28 +3064,46 @@ class Records:
 
     def submit(self, caller: Caller, document: dict) -> Callable:
         """What a publishable key may: add to a record, never learn or lose one. The
-        stored spelling stays, and so does the record if it would grow too large; what
-        was sent is kept in the event whatever becomes of it."""
-        new = self._new(document)
-        submitted = dump({self.kind.key: new.label, **new.fields})
+        stored spelling stays, and so does the record if a visitor may not fill it so
+        far; what was sent is kept in the event whatever becomes of it. The work is the
+        same for a record that is there as for a new one, so that its time tells
+        neither (CONTRACT section 2)."""
+        label, natural_key, sent = self.kind.split(document)
+        submitted = dump({self.kind.key: label, **sent})
+        bare, most = New(label, natural_key, "{}", {}, ""), 4 * len(submitted) + 512
 
         def work() -> Row:
-            old = self._find(caller.workspace, new.natural_key)
-            if old is None:
-                return self._create(caller, [new], submitted)[0]
-            stored, kept = json.loads(old.fields), {}
-            if caller.existing == "keep":
-                kept = stored
-            fields = {**stored, **new.fields, **kept}
-            try:
-                merged = self._ready(old.label, old.natural_key, fields)
-            except PayloadTooLarge:
-                self.events.add(self._draft("updated", caller, old, [], submitted))
-                return old
-            changed = changed_names(stored, fields)
-            return self._change(caller, old, merged, changed, submitted)
+            (made,) = self._rows(caller.workspace, [bare])
+            old = self._find(caller.workspace, natural_key)
+            row, names, words = self._filled(caller, old or made, sent)
+            values = made._replace(fields=row.fields, updated_at=row.updated_at)
+            self.store.run(self.upsert, (*values, caller.workspace, words))
+            self._count(caller.workspace, 0 if old else 1)
+            verb, key = ("updated", []) if old else ("created", [self.kind.key])
+            draft = self._draft(verb, caller, row, key + list(names), submitted)
+            difference = {**names, "updated_at": iso(row.updated_at)}
+            self.events.add(self.events.resting(draft, difference, most))
+            return row
 
         return work
+
+    def _filled(self, caller: Caller, row: Row, sent: dict) -> tuple:
+        """(the row with what a visitor may write of this, those fields, the folded
+        copy). It may fill half of a record's bytes and 200 of its names; what its owner
+        filled beyond it may write over, but not enlarge."""
+        stored = json.loads(row.fields)
+        names = names_written(stored, sent)
+        if caller.existing == "keep":
+            names = [name for name in names if name not in stored]
+        written = {name: sent[name] for name in names}
+        fields = {**stored, **written}
+        text = dump(fields)
+        size, share = self._size(text), max(self.max_body // 2, self._size(row.fields))
+        if size > share or len(fields) > max(self.VISITORS_NAMES, len(stored)):
+            return row, {}, searchable(row.label, stored)
+        now = max(micros(self.clock()), row.created_at)
+        words = searchable(row.label, fields)
+        return row._replace(fields=text, updated_at=now), written, words
 
     def patch(
         self, caller: Caller, uid: Optional[str], document: dict, merge: bool = False
@@ -3240,19 +3342,9 @@ class Records:
         row = self.store.row(f"{self.by_uid} {where}", (workspace, *params))
         return row and Row._make(row)
 
-    def _create(
-        self, caller: Caller, news: list, submitted: Optional[str] = None
-    ) -> list:
-        """The rows of records that are not there yet."""
-        workspace, now = caller.workspace, micros(self.clock())
-        wanted = [now if new.created_at is None else new.created_at for new in news]
-        places = self._places(workspace, wanted)
-        (last,) = self.store.row(self.last_id)
-        uids = self.store.uids.make(last + 1, len(news))
-        rows = [
-            Row(number, uid, *new[:3], at, new.written_at(at))
-            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
-        ]
+    def _create(self, caller: Caller, news: list) -> list:
+        """The rows of records that are not there yet, once they are."""
+        workspace, rows = caller.workspace, self._rows(caller.workspace, news)
         self.store.run_many(
             self.insert,
             [(*row, workspace, new.words) for row, new in zip(rows, news)],
@@ -3261,11 +3353,23 @@ class Records:
         names = ([self.kind.key, *new.fields] for new in news)
         self.events.add(
             *(
-                self._draft("created", caller, row, changed, submitted)
+                self._draft("created", caller, row, changed)
                 for row, changed in zip(rows, names)
             )
         )
         return rows
+
+    def _rows(self, workspace: int, news: list) -> list:
+        """As they are to be stored, in free places."""
+        now = micros(self.clock())
+        wanted = [now if new.created_at is None else new.created_at for new in news]
+        places = self._places(workspace, wanted)
+        (last,) = self.store.row(self.last_id)
+        uids = self.store.uids.make(last + 1, len(news))
+        return [
+            Row(number, uid, *new[:3], at, new.written_at(at))
+            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
+        ]
 
     def _change(
         self,
@@ -3273,7 +3377,6 @@ class Records:
         old: Row,
         new: New,
         changed: list,
-        submitted: Optional[str] = None,
     ) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
         now = micros(self.clock())
@@ -3281,7 +3384,7 @@ class Records:
         if new.natural_key != old.natural_key:
             self.store.run(self.rename, (new.natural_key, old.id))
         row = Row(old.id, old.uid, *new[:3], old.created_at, now)
-        self.events.add(self._draft("updated", caller, row, changed, submitted))
+        self.events.add(self._draft("updated", caller, row, changed))
         return row
 
     def _places(self, workspace: int, wanted: list) -> list:
