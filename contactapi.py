@@ -4510,6 +4510,10 @@ def token_of(authorization: str, api_key: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else api_key.strip()
 
 
+def sent_token(environ: dict) -> str:
+    return token_of(header(environ, "AUTHORIZATION"), header(environ, "X_API_KEY"))
+
+
 BOM = b"\xef\xbb\xbf"  # some editors put one before JSON
 JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
 SOME_BYTES = re.compile("[0-9]{1,18}")
@@ -4525,25 +4529,24 @@ def refuse_encoded(environ: dict) -> None:
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
 
 
-def read_json(
-    limit: Optional[int] = None, too_large: Optional[ApiError] = None
-) -> dict:
+def read_json() -> dict:
     """The request's JSON object; 415 for another media type, 400 for anything else
-    than an object, `too_large` (413) above `limit` bytes."""
+    than an object."""
     refuse_encoded(request.environ)
     media = media_type(request.environ)
     if media and not JSON_MEDIA.fullmatch(media):
         raise UnsupportedMediaType()
-    body = read_body(limit or request.app.max_body, too_large)
-    return parse_object(body.removeprefix(BOM))
+    return parse_object(read_body().removeprefix(BOM))
 
 
-def read_body(limit: int, too_large: Optional[ApiError] = None) -> bytes:
+def read_body() -> bytes:
+    """413 above what this path and key may send."""
+    limit = request.app.body_limit(request.environ)
     length = content_length(request.environ.get("CONTENT_LENGTH") or "")
     most = limit + 1 if length < 0 else min(length, limit + 1)
     body = request.environ["wsgi.input"].read(most)
     if len(body) > limit:
-        raise too_large or too_many_bytes(limit)
+        raise too_many_bytes(limit)
     return body
 
 
@@ -4718,7 +4721,7 @@ class Gate:
         return caller
 
     def identify(self, environ: dict) -> Optional[Caller]:
-        token = token_of(header(environ, "AUTHORIZATION"), header(environ, "X_API_KEY"))
+        token = sent_token(environ)
         return self.keys.find(token) if 0 < len(token) <= 300 else None
 
     def refuse_stranger(self, environ: dict) -> None:
@@ -5077,7 +5080,9 @@ class Api(Bottle):
 
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
-        takes large ones, by its key."""
+        takes large ones, by its key; a publishable key's are small everywhere."""
+        if sent_token(environ).startswith("ck_pub_"):
+            return self.max_body // 4
         large = "contactapi.slot" in environ or self.importer(environ)
         return LARGE_BODY if large else self.max_body
 
@@ -5717,7 +5722,7 @@ def read_form() -> list:
         return []
     refuse_encoded(request.environ)
     try:
-        text = read_body(request.app.max_body).decode("utf-8")
+        text = read_body().decode("utf-8")
         return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
     except ValueError:
         raise InvalidRequest("the form cannot be read") from None
@@ -5733,9 +5738,7 @@ def read_place() -> tuple:
 
 def read_submission() -> dict:
     """A publishable key's JSON object, within its smaller bounds."""
-    limit = request.app.max_body // 4
-    too_large = InvalidRequest(f"a publishable key sends at most {limit} bytes")
-    document = read_json(limit, too_large)
+    document = read_json()
     if len(document) > 100 or any(len(name) > 100 for name in document):
         message = "a publishable key sends at most 100 fields, named by 100 characters"
         raise InvalidRequest(message)
