@@ -1,6 +1,7 @@
 """Bodies as clients send them: compressed, with a BOM, too large."""
 
 import gzip
+import io
 import json
 
 import pytest
@@ -117,3 +118,40 @@ def test_what_could_not_be_read_says_why(api):
     assert answer.json["error"]["message"] == "a header field is odd"
     answer = api.get("/api/calls/list", lint=False, **environ)
     assert refusal(answer)[0] == 400
+
+
+@pytest.mark.parametrize("size, status", [(65536, 400), (65537, 413)])
+def test_a_body_of_exactly_the_limit_is_read(api, size, status):
+    assert api.post(b"x" * size).status_int == status
+
+
+class Endless(io.RawIOBase):
+    """A body that never ends, and how much of it was read."""
+
+    count = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.count += len(buffer)
+        buffer[:] = b"x" * len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize("length", [None, "10000000"])
+def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(api, length):
+    body = Endless()
+    environ = {"wsgi.input": body, "CONTENT_TYPE": "application/json"}
+    if length:
+        environ["CONTENT_LENGTH"] = length
+    answer = api.ask("POST", "/v1/contacts", lint=False, **environ)
+    assert failure(answer) == (413, "payload_too_large", None)
+    assert body.count <= (0 if length else 65536 * 2)
+
+
+@pytest.mark.parametrize("text", ["²", "9" * 5000, "-1", "1 1", "0x10"])
+def test_a_content_length_that_is_no_number_is_no_500(api, text):
+    environ = {"CONTENT_LENGTH": text, "CONTENT_TYPE": "application/json"}
+    answer = api.ask("POST", "/v1/contacts", lint=False, **environ)
+    assert failure(answer)[0] in (400, 413)

@@ -1,6 +1,5 @@
-"""Failures of the inside; bodies, methods, paths."""
+"""Failures of the inside; methods and paths."""
 
-import io
 import logging
 
 import pytest
@@ -114,44 +113,7 @@ def test_what_the_server_could_not_read_is_worded_like_everything_else(
     assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"
 
 
-# -- bodies, methods, paths
-
-
-@pytest.mark.parametrize("size, status", [(65536, 400), (65537, 413)])
-def test_a_body_of_exactly_the_limit_is_read(api, size, status):
-    assert api.post(b"x" * size).status_int == status
-
-
-class Endless(io.RawIOBase):
-    """A body that never ends, and how much of it was read."""
-
-    count = 0
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        self.count += len(buffer)
-        buffer[:] = b"x" * len(buffer)
-        return len(buffer)
-
-
-@pytest.mark.parametrize("length", [None, "10000000"])
-def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(api, length):
-    body = Endless()
-    environ = {"wsgi.input": body, "CONTENT_TYPE": "application/json"}
-    if length:
-        environ["CONTENT_LENGTH"] = length
-    answer = api.ask("POST", "/v1/contacts", lint=False, **environ)
-    assert failure(answer) == (413, "payload_too_large", None)
-    assert body.count <= (0 if length else 65536 * 2)
-
-
-@pytest.mark.parametrize("text", ["²", "9" * 5000, "-1", "1 1", "0x10"])
-def test_a_content_length_that_is_no_number_is_no_500(api, text):
-    environ = {"CONTENT_LENGTH": text, "CONTENT_TYPE": "application/json"}
-    answer = api.ask("POST", "/v1/contacts", lint=False, **environ)
-    assert failure(answer)[0] in (400, 413)
+# -- methods and paths
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """What a page of another origin may read."""
 
-from collections import defaultdict
-
 import pytest
 
 import contactapi
-from client import ADA, PAGE, UNKNOWN, endpoints, failure, filled
-from doubles import TWILIO
+from client import ADA, UNKNOWN, failure
 
 
 def answers_of_each_status(api, monkeypatch):
@@ -83,41 +80,3 @@ def test_every_status_has_the_headers_of_the_contract(api, monkeypatch):
         if status >= 400:
             failure(answer)
     assert len(ids) == 16
-
-
-def test_every_route_answers_a_preflight_without_a_key(make):
-    api = make(**TWILIO)
-    methods = defaultdict(set)
-    for one in endpoints(api.app):
-        methods[one.path].add(one.method)
-    assert {"/v1/contacts", "/v1/contacts/<ref>", "/healthz"} <= set(methods)
-    for path in methods:
-        asked = {
-            "Origin": "https://page.test",
-            "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization",
-        }
-        answer = api.ask("OPTIONS", filled(path), key=None, headers=asked)
-        assert (answer.status_int, answer.body) == (204, b""), path
-        allowed = answer.headers["Access-Control-Allow-Origin"]
-        assert allowed in ("https://page.test", "*")
-        named = set(answer.headers["Access-Control-Allow-Methods"].split(", "))
-        assert methods[path] <= named, path
-        assert answer.headers["Access-Control-Allow-Headers"] == (
-            "Authorization, Content-Type, X-Api-Key, Idempotency-Key"
-        )
-        assert answer.headers["Access-Control-Max-Age"] == "86400"
-        assert "Access-Control-Allow-Credentials" not in answer.headers
-        assert "RateLimit" not in answer.headers
-
-
-def test_a_preflight_without_an_origin_is_open_to_any(api):
-    answer = api.ask("OPTIONS", "/v1/contacts", key=None)
-    assert answer.status_int == 204
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-
-
-def test_a_preflight_on_no_path_is_404_that_a_page_can_read(api):
-    answer = api.ask("OPTIONS", "/v1/nothing", key=None, headers=PAGE)
-    assert failure(answer) == (404, "not_found", None)
-    assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"

@@ -1,8 +1,11 @@
 """What a browser asks before it sends, and what the page can then read."""
 
+from collections import defaultdict
+
 import pytest
 
-from client import ADA, PAGE, UNKNOWN, failure
+from client import ADA, PAGE, UNKNOWN, endpoints, failure, filled
+from doubles import TWILIO
 
 USUAL = ["Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key"]
 PATHS = [
@@ -34,6 +37,15 @@ def test_any_path_known_or_not_answers_a_preflight(api, path):
     assert answer.headers["Access-Control-Max-Age"] == "86400"
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert "RateLimit" not in answer.headers
+
+
+def test_every_route_names_its_methods_to_a_preflight(make):
+    api, methods = make(**TWILIO), defaultdict(set)
+    for one in endpoints(api.app):
+        methods[one.path].add(one.method)
+    assert {"/v1/contacts", "/v1/contacts/<ref>", "/healthz"} <= set(methods)
+    for path, some in methods.items():
+        assert some <= set(names(preflight(api, filled(path)), "Methods")), path
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -111,3 +123,12 @@ def test_a_preflight_of_one_page_is_no_leave_for_another(api):
     answer = api.post(ADA, key=api.key("publishable"), headers={"Origin": "null"})
     assert failure(answer)[0] == 403
     assert answer.headers["Access-Control-Allow-Origin"] == "null"
+
+
+def test_options_that_are_no_preflight_ask_for_a_path_that_is_there(api):
+    answer = api.ask("OPTIONS", "/v1/contacts", key=None)
+    assert answer.status_int == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    answer = api.ask("OPTIONS", "/v1/nothing", key=None, headers=PAGE)
+    assert failure(answer) == (404, "not_found", None)
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE["Origin"]
