@@ -3047,7 +3047,8 @@ class Records:
 
     def put(self, caller: Caller, document: dict) -> Callable:
         """Upsert by natural key: the fields sent are written over the stored ones,
-        the others stay."""
+        the others stay. A record that would grow too large stays as it is, which who
+        may not read is not told: it would tell a known record from a new one."""
         new = self._new(document)
 
         def work() -> Row:
@@ -3057,10 +3058,21 @@ class Records:
             stored = json.loads(old.fields)
             fields = {**stored, **new.fields}
             changed = self._changed(old, new.label, stored, fields)
-            merged = self._ready(new.label, new.natural_key, fields)
+            try:
+                merged = self._ready(new.label, new.natural_key, fields)
+            except PayloadTooLarge:
+                if caller.may(f"{self.kind.plural}:read"):
+                    raise
+                return self._keep_apart(caller, old, new)
             return self._change(caller, old, merged, changed)
 
         return work
+
+    def _keep_apart(self, caller: Caller, old: Row, new: New) -> Row:
+        """What was sent stands in the log alone; the record as it stays."""
+        submitted = dump({self.kind.key: new.label, **new.fields})
+        self.events.add(self._draft("updated", caller, old, [], submitted))
+        return old
 
     def submit(self, caller: Caller, document: dict) -> Callable:
         """What a publishable key may: add to a record, never learn or lose one. The
