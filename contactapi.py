@@ -6884,13 +6884,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    where = f"{url_of(sock)}, database {config.database}"
-    log.info("contactapi %s listens on %s", VERSION, where)
-    if warning := open_to_others(config.database):
-        log.warning("%s: %s", config.database, warning)
-    offer_keys(config, services, url_of(sock))
-    housekeeper = Housekeeper(config, services)
-    threads = [housekeeper]
+    announce(config, services, url_of(sock))
+    threads = [Housekeeper(config, services)]
     if config.dials:
         threads.append(Dialler(services.calls, Twilio(config)))
     for thread in threads:
@@ -6901,6 +6896,14 @@ def serve(config: Config, args: argparse.Namespace) -> None:
         thread.stop()
     services.stop(in_use=server.task_dispatcher.is_busy())
     log.info("stopped")
+
+
+def announce(config: Config, services: Services, url: str) -> None:
+    """Where it listens, on what, and whatever else an operator is to know first."""
+    log.info("contactapi %s listens on %s, database %s", VERSION, url, config.database)
+    if warning := open_to_others(config.database):
+        log.warning("%s: %s", config.database, warning)
+    offer_keys(config, services, url)
 
 
 def give_memory_back() -> None:
@@ -6939,6 +6942,28 @@ Try it:
 """
 
 
+def on_database(made: bool) -> Callable:
+    """Makes a command of one that takes the services instead of the configuration: the
+    database is opened for it and closed. `made`: whether one that is not there is made;
+    else that is a Mistake."""
+
+    def wrap(work: Callable) -> Callable:
+        @functools.wraps(work)
+        def command(config: Config, args: argparse.Namespace) -> None:
+            if not made and not os.path.exists(config.database):
+                raise Mistake(f"{config.database} is not there")
+            services = open_services(config)
+            try:
+                work(services, args)
+            finally:
+                services.close()
+
+        return command
+
+    return wrap
+
+
+@on_database(made=True)
 def keys_create(services: Services, args: argparse.Namespace) -> None:
     wanted = (args.type, args.name, args.permission, args.domain, args.existing)
     clean_key(*wanted)  # before a workspace is made for it
@@ -6947,17 +6972,20 @@ def keys_create(services: Services, args: argparse.Namespace) -> None:
     print(token)
 
 
+@on_database(made=True)
 def keys_update(services: Services, args: argparse.Namespace) -> None:
     sent = {"name": args.name, "domains": args.domain, "existing": args.existing}
     sent = {name: value for name, value in sent.items() if value}
     print(services.keys.update(operator("cli"), args.key_id, sent).ref)
 
 
+@on_database(made=True)
 def keys_revoke(services: Services, args: argparse.Namespace) -> None:
     for ref in services.keys.revoke(operator("cli"), args.key_id, args.children):
         print(f"revoked {ref}")
 
 
+@on_database(made=True)
 def keys_list(services: Services, args: argparse.Namespace) -> None:
     rows = [
         {**listed_key(key), "workspace": key.workspace.name}
@@ -6972,7 +7000,7 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         may = ",".join(row["permissions"] + row["domains"]) or "everything"
         shown = [row["id"], row["workspace"], row["type"], row["hint"], may]
         used = row["last_used_at"] or "never used"
-        by = f"by {row['created_by'] or 'unknown'}"
+        by = f"by {row['created_by'] or '?'}"
         print("  ".join([*shown, used, by, row["name"]]).rstrip())
 
 
@@ -7002,6 +7030,7 @@ def records_of(services: Services, args: argparse.Namespace) -> tuple:
     return getattr(services, args.kind), workspace, form
 
 
+@on_database(made=True)
 def import_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
     caller = operator("cli", workspace)
@@ -7025,6 +7054,7 @@ def import_file(services: Services, args: argparse.Namespace) -> None:
         raise Mistake(f"{report.failed} lines of {args.file} were not taken")
 
 
+@on_database(made=False)
 def export_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
     texts = getattr(records, form)(workspace)
@@ -7047,11 +7077,13 @@ def verify_backup(config: Config, args: argparse.Namespace) -> None:
     print(f"{args.file} is whole")
 
 
+@on_database(made=False)
 def backup(services: Services, args: argparse.Namespace) -> None:
     services.store.backup(args.file)
     print(f"{args.file}: {os.path.getsize(args.file)} bytes")
 
 
+@on_database(made=False)
 def check(services: Services, args: argparse.Namespace) -> None:
     """A line for each thing; Mistake if one of them is wrong."""
     wrong = 0
@@ -7125,16 +7157,16 @@ def parser() -> argparse.ArgumentParser:
         + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.set_defaults(usage=False)
+    top.set_defaults(usage=False)  # whether what cannot be is a mistake of usage: 2
     top.add_argument("--version", action="version", version=f"contactapi {VERSION}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    add_serve(commands)
-    add_keys(commands)
-    add_files_commands(commands)
+    add_serve_command(commands)
+    add_key_commands(commands)
+    add_file_commands(commands)
     return top
 
 
-def add_serve(commands: Any) -> None:
+def add_serve_command(commands: Any) -> None:
     command = commands.add_parser("serve", help="serve the API (the default command)")
     command.add_argument("--host", help="CONTACTAPI_HOST")
     command.add_argument("--port", type=option(a_port), help="PORT")
@@ -7144,7 +7176,7 @@ def add_serve(commands: Any) -> None:
     command.set_defaults(run=serve)
 
 
-def add_keys(commands: Any) -> None:
+def add_key_commands(commands: Any) -> None:
     group = commands.add_parser("keys", help="make, list, change and revoke API keys")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a key and print its token, once")
@@ -7190,7 +7222,7 @@ def add_keys(commands: Any) -> None:
         action.set_defaults(run=run, usage=True)
 
 
-def add_files_commands(commands: Any) -> None:
+def add_file_commands(commands: Any) -> None:
     for name, run, about in (
         (
             "import",
@@ -7207,8 +7239,14 @@ def add_files_commands(commands: Any) -> None:
         command.set_defaults(run=run)
     command = commands.add_parser("backup", help="copy the database, running or not")
     command.add_argument("file", metavar="FILE", help="must not exist")
-    command.add_argument("--verify", action="store_true", help="check one made before")
     command.set_defaults(run=backup)
+    command.add_argument(
+        "--verify",
+        dest="run",
+        action="store_const",
+        const=verify_backup,
+        help="check one made before",
+    )
     command = commands.add_parser("copy", help="copy everything between two databases")
     command.add_argument("source", metavar="SOURCE_URL")
     command.add_argument("target", metavar="TARGET_URL", help="must be empty")
@@ -7243,25 +7281,13 @@ def run_command(args: argparse.Namespace) -> None:
     environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
     config = Config.from_env(environ)
     start_logging(config.log_format)
-    if args.run is backup and args.verify:
-        args.run = verify_backup
-    if args.run in (serve, copy, verify_backup):
-        return args.run(config, args)
-    if args.run in (backup, export_file):
-        refuse_existing(args.file)
-    if args.run in (backup, check, export_file) and not os.path.exists(config.database):
-        raise Mistake(f"{config.database} is not there")
-    services = open_services(config)
     try:
-        args.run(services, args)
-    except InvalidRequest as err:
-        raise Mistake(err.message, 2 if args.usage else 1) from None
+        args.run(config, args)
     except Unavailable as err:
-        raise Mistake(f"{config.database} cannot be used: {err.__cause__}") from None
+        raise Mistake(f"the database cannot be used: {err.__cause__}") from None
     except ApiError as err:
-        raise Mistake(err.message) from None
-    finally:
-        services.close()
+        usage = args.usage and isinstance(err, InvalidRequest)
+        raise Mistake(err.message, 2 if usage else 1) from None
 
 
 def complain(message: str) -> None:

@@ -306,6 +306,7 @@ def test_files_that_commands_make_have_mode_0600(shell, make, tmp_path):
 def test_export_and_backup_refuse_what_exists(shell, tmp_path, argv, there):
     command, name = argv.split()
     path = tmp_path / name
+    assert shell("keys", "list")[0] == 0  # which makes the database
     if there == "folder":
         path.mkdir()
     elif there == "dangling link":
