@@ -6204,6 +6204,11 @@ class Channel(HTTPChannel):
             with contextlib.suppress(OSError):  # recv closes by itself at the end
                 self.dropped += len(self.recv(self.adj.recv_bytes))
 
+    def handle_error(self) -> None:
+        """Waitress would log what was sent, and by whom."""
+        log_failure("connection", sys.exc_info()[1])
+        self.handle_close()
+
     def handle_close(self) -> None:
         super().handle_close()
         self.server.behind.discard(self)

@@ -164,6 +164,25 @@ def free(make):
     return make(CONTACTAPI_RATE_LIMIT="off")
 
 
+@pytest.fixture
+def served(make):
+    """Serves an app on a port; its client gains `address`."""
+    started = []
+
+    def serve(**settings):
+        client = make(**{"CONTACTAPI_RATE_LIMIT": "off", **settings})
+        server = contactapi.Server(client.app, contactapi.listen("127.0.0.1", 0), 2)
+        client.server, client.address = server, server.socket.getsockname()
+        started.append((server, threading.Thread(target=server.run)))
+        started[-1][1].start()
+        return client
+
+    yield serve
+    for server, thread in started:
+        server.stop()
+        thread.join(20)
+
+
 def failure(answer):
     """(status, code, param) of an answer that is no success, its shape looked at."""
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import socket
 
 import pytest
 
@@ -166,6 +167,23 @@ def test_a_requests_id_is_random_and_tells_no_traffic(api):
         assert len({one[place] for one in ids}) > 8
     gaps = {abs(int(b, 16) - int(a, 16)) for a, b in zip(ids, ids[1:])}
     assert min(gaps) > 2**32
+
+
+def test_a_connection_that_fails_is_closed_without_a_word_of_what_it_sent(
+    served, lines, monkeypatch
+):
+    client = served()
+
+    def fail(parser, data):
+        raise RuntimeError(data)
+
+    monkeypatch.setattr(contactapi.Parser, "received", fail)
+    with socket.create_connection(client.address, timeout=20) as sock:
+        sock.sendall(b"GET /hunter2 HTTP/1.1")
+        assert sock.recv(100) == b""
+    (line,) = [line for line in lines() if "ERROR" in line]
+    assert "connection: RuntimeError" in line and "in fail" in line
+    assert "hunter2" not in line and "127.0.0.1" not in line
 
 
 # -- what could become a page of Bottle's
