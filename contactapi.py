@@ -68,7 +68,7 @@ import traceback
 import unicodedata
 import uuid
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -6062,7 +6062,7 @@ class Channel(HTTPChannel):
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
-        self.peer = network_of(addr[0]) or addr[0]
+        self.peer = peer_of(addr)
 
     # requests: read in the main thread, answered in a lane
 
@@ -6571,31 +6571,45 @@ class Server(TcpWSGIServer):
     # connections
 
     def handle_accept(self) -> None:
+        """Many at once, since between two turns all who are in are asked what they
+        want; not so many that between two looks one address fills what is short."""
+        excess = self.excess()
         with contextlib.suppress(OSError):  # its client may have gone already
-            accepted = self.accept()
-            if accepted is not None:
+            for _ in range(self.adj.connection_limit // 8):
+                accepted = self.accept()
+                if accepted is None:
+                    return
                 sock, address = accepted
-                self.set_socket_options(sock)
-                channel = Channel(self, sock, address, self.adj, self._map)
-                channel.will_close = self.has_enough(channel.peer)
+                if excess and peer_of(address) in excess:
+                    sock.close()
+                else:
+                    self.set_socket_options(sock)
+                    Channel(self, sock, address, self.adj, self._map)
 
     def is_short(self) -> bool:
         return len(self.active_channels) * 4 >= self.adj.connection_limit * 3
 
-    def has_enough(self, peer: str) -> bool:
-        """Whether one address has more than its quarter while connections are short."""
-        if not self.is_short() or is_in(peer.partition("/")[0], self.proxies):
-            return False
+    def excess(self) -> dict:
+        """How many connections an address has beyond its quarter, of those that have
+        more, while connections are short."""
+        if not self.is_short():
+            return {}
         peers = [channel.peer for channel in list(self.active_channels.values())]
-        return peers.count(peer) > self.adj.connection_limit // 4
+        quarter = self.adj.connection_limit // 4
+        return {
+            peer: count - quarter
+            for peer, count in Counter(peers).items()
+            if count > quarter and not is_in(peer.partition("/")[0], self.proxies)
+        }
 
     def maintenance(self, now: float) -> None:
         """Every second: closes what is overdue, ends what nobody waits for."""
-        short = self.is_short()
+        short, excess = self.is_short(), self.excess()
         for channel in list(self.active_channels.values()):
             if channel.overdue(now, short):
                 channel.will_close = True
-            elif short and not channel.requests and self.has_enough(channel.peer):
+            elif excess.get(channel.peer, 0) > 0 and not channel.requests:
+                excess[channel.peer] -= 1
                 channel.handle_close()
         self.task_dispatcher.lanes["long"].end_overdue(time.monotonic())
 
@@ -6688,6 +6702,11 @@ class Server(TcpWSGIServer):
             self.handle_accept()
         self.del_channel()
         self.socket.close()
+
+
+def peer_of(address: tuple) -> str:
+    """Whom a connection from this socket address counts for."""
+    return network_of(address[0]) or address[0]
 
 
 def connection_limit() -> int:

@@ -331,13 +331,10 @@ def header_byte_by_byte(target: Target) -> None:
 
 
 def endless_chunk_size(target: Target) -> None:
-    """The size line of a first chunk that does not end, on 1,100 connections."""
-    hold(
-        target,
-        1_100,
-        head_of("/v1/contacts", "Transfer-Encoding: chunked") + b"0" * 400_000,
-        b"0" * 65_536,
-    )
+    """The size line of a first chunk that does not end, on 1,100 connections, renewed
+    each second when they are closed."""
+    opening = head_of("/v1/contacts", "Transfer-Encoding: chunked") + b"0" * 400_000
+    hold(target, 1_100, opening, b"0" * 65_536, pause=1)
 
 
 def pipelined_unread(target: Target) -> None:
