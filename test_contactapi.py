@@ -21,7 +21,6 @@ from client import (
     ADA,
     BAD,
     BAD_EMAIL,
-    CLI,
     JANE,
     KEY_FIELDS,
     MISSING,
@@ -926,7 +925,7 @@ def test_without_a_valid_key_every_answer_is_the_same_401(api, headers):
 @pytest.mark.parametrize("kind", ["secret", "publishable", "restricted"])
 def test_a_revoked_key_gets_the_same_401(api, kind):
     token = api.key(kind, *(["contacts:read"] if kind == "restricted" else []))
-    api.services.keys.revoke(CLI, api.ref(token))
+    api.revoke(token)
     answer = api.post(ADA, key=token, headers=PAGE)
     assert failure(answer) == (401, "unauthorized", None)
     assert answer.body == api.get("/v1/contacts", key=None).body

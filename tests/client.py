@@ -25,6 +25,10 @@ SOURCE = Path(contactapi.__file__)
 PAGE = {"Origin": "https://example.com"}
 ADA = {"email": "ada@example.com", "name": "Ada", "plan": "pro"}
 UNKNOWN = "con_00000000000000000000000000"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+ENV_KEY = "ck_secret_" + "operators-own-choice-0123"
+LONGEST_DOMAIN = ".".join(["d" * 63, "d" * 63, "d" * 57, "org"])
+DAY = 86_400
 CLI = contactapi.operator("cli")
 
 
@@ -63,6 +67,10 @@ class Client:
 
     def ref(self, token):
         return self.services.keys.find(token).ref
+
+    def revoke(self, token):
+        """As the command line does."""
+        self.services.keys.revoke(CLI, self.ref(token))
 
     def turn(self, seconds):
         self.clock.now += seconds
@@ -164,143 +172,7 @@ def free(make):
     return make(CONTACTAPI_RATE_LIMIT="off")
 
 
-@pytest.fixture
-def served(make):
-    """Serves an app on a port; its client gains `address`."""
-    started = []
-
-    def serve(**settings):
-        client = make(**{"CONTACTAPI_RATE_LIMIT": "off", **settings})
-        server = contactapi.Server(client.app, contactapi.listen("127.0.0.1", 0), 2)
-        client.server, client.address = server, server.socket.getsockname()
-        started.append((server, threading.Thread(target=server.run)))
-        started[-1][1].start()
-        return client
-
-    yield serve
-    for server, thread in started:
-        server.stop()
-        thread.join(20)
-
-
-def failure(answer):
-    """(status, code, param) of an answer that is no success, its shape looked at."""
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert set(answer.json) == {"error"}, answer.text
-    error = answer.json["error"]
-    assert set(error) <= {"code", "message", "param"}, answer.text
-    assert isinstance(error["message"], str) and error["message"]
-    return answer.status_int, error["code"], error.get("param")
-
-
-def shows(answer, expected):
-    """Whether each of these fields is in the answer."""
-    return {name: answer.json.get(name) for name in expected} == expected
-
-
-def rest(answer):
-    """How many requests are left, as RateLimit says."""
-    return int(re.fullmatch(r'"key";r=(\d+);t=\d+', answer.headers["RateLimit"])[1])
-
-
-def hyphenated(ref):
-    """The UUID of an id, read without contactapi's help."""
-    number = 0
-    for char in ref.partition("_")[2]:
-        number = number * 32 + "0123456789abcdefghjkmnpqrstvwxyz".index(char)
-    return str(uuid.UUID(int=number))
-
-
-LONGEST_DOMAIN = ".".join(["d" * 63, "d" * 63, "d" * 57, "org"])
-
-
-def files_of(folder):
-    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-
-
-@contextlib.contextmanager
-def a_busy_writer(store):
-    """Within, a thread stands inside an open write transaction."""
-    inside, leave = threading.Event(), threading.Event()
-
-    def work():
-        inside.set()
-        assert leave.wait(20)
-
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(store.write, work)
-        assert inside.wait(20)
-        try:
-            yield
-        finally:
-            leave.set()
-        held.result()
-
-
-def inserted(store, name):
-    def work():
-        store.run("INSERT INTO jotting VALUES (?)", (name,))
-        return name
-
-    return work
-
-
-def failing(store, name):
-    def work():
-        inserted(store, name)()
-        raise LookupError(name)
-
-    return work
-
-
-ENV_KEY = "ck_secret_" + "operators-own-choice-0123"
-
-
-class Endpoint(NamedTuple):
-    method: str
-    path: str
-    needs: Optional[str]  # permissions, None where no key is asked for
-    public: bool  # whether a publishable key may, from its domains
-
-
-def endpoints(app):
-    """All of an app's, sorted. Of plain values: bottle.Route's own description never
-    ends for some closures, so a test that fails must not have pytest print one."""
-    found = []
-    for route in app.routes:
-        path = re.sub(r"<(\w+):.*>", r"<\1>", route.rule)
-        needs, public = route.config.get("needs"), route.config.get("public")
-        found.append(
-            Endpoint(route.method, path, needs and " ".join(needs), bool(public))
-        )
-    return sorted(found)
-
-
-def filled(path):
-    """A path that is meant by this one and that names no record."""
-    kinds = {"companies": "cmp", "api-keys": "key", "calls": "call"}
-    prefix = next((p for name, p in kinds.items() if name in path), "con")
-    ref = f"{prefix}_00000000000000000000000000"
-    return path.replace("<ref>", NOBODY if "/api/v1/" in path else ref)
-
-
-BAD = (400, "invalid_request", None)
-BAD_EMAIL = (400, "invalid_email", "email")
-MISSING = (404, "not_found", None)
-TOO_LARGE = (413, "payload_too_large", None)
-
-
-def with_a(value):
-    """A body whose field `a` is this JSON text."""
-    return b'{"email":"ada@example.com","name":"Acme","a":' + value + b"}"
-
-
-def query_of(pairs):
-    """The pairs as a query string, every octet escaped."""
-    return "&".join(
-        "=".join("".join(f"%{octet:02x}" for octet in t.encode()) for t in pair)
-        for pair in pairs.items()
-    )
+# -- the command line
 
 
 @pytest.fixture
@@ -342,6 +214,90 @@ def one_line(text):
     return text.endswith("\n") and text.count("\n") == 1 and "Traceback" not in text
 
 
+# -- what an answer says
+
+BAD = (400, "invalid_request", None)
+BAD_EMAIL = (400, "invalid_email", "email")
+MISSING = (404, "not_found", None)
+TOO_LARGE = (413, "payload_too_large", None)
+
+
+def failure(answer):
+    """(status, code, param) of an answer that is no success, its shape looked at."""
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert set(answer.json) == {"error"}, answer.text
+    error = answer.json["error"]
+    assert set(error) <= {"code", "message", "param"}, answer.text
+    assert isinstance(error["message"], str) and error["message"]
+    return answer.status_int, error["code"], error.get("param")
+
+
+def shows(answer, expected):
+    """Whether each of these fields is in the answer."""
+    return {name: answer.json.get(name) for name in expected} == expected
+
+
+def rest(answer):
+    """How many requests are left, as RateLimit says."""
+    return int(re.fullmatch(r'"key";r=(\d+);t=\d+', answer.headers["RateLimit"])[1])
+
+
+def hyphenated(ref):
+    """The UUID of an id, read without contactapi's help."""
+    number = 0
+    for char in ref.partition("_")[2]:
+        number = number * 32 + "0123456789abcdefghjkmnpqrstvwxyz".index(char)
+    return str(uuid.UUID(int=number))
+
+
+def query_of(pairs):
+    """The pairs as a query string, every octet escaped."""
+    return "&".join(
+        "=".join("".join(f"%{octet:02x}" for octet in t.encode()) for t in pair)
+        for pair in pairs.items()
+    )
+
+
+def with_a(value):
+    """A body whose field `a` is this JSON text."""
+    return b'{"email":"ada@example.com","name":"Acme","a":' + value + b"}"
+
+
+# -- the routes
+
+SINGLES = [(name,) for name in contactapi.PERMISSIONS]
+
+
+class Endpoint(NamedTuple):
+    method: str
+    path: str
+    needs: Optional[str]  # permissions, None where no key is asked for
+    public: bool  # whether a publishable key may, from its domains
+
+
+def endpoints(app):
+    """All of an app's, sorted. Of plain values: bottle.Route's own description never
+    ends for some closures, so a test that fails must not have pytest print one."""
+    found = []
+    for route in app.routes:
+        path = re.sub(r"<(\w+):.*>", r"<\1>", route.rule)
+        needs, public = route.config.get("needs"), route.config.get("public")
+        found.append(
+            Endpoint(route.method, path, needs and " ".join(needs), bool(public))
+        )
+    return sorted(found)
+
+
+def filled(path):
+    """A path that is meant by this one and that names no record."""
+    kinds = {"companies": "cmp", "api-keys": "key", "calls": "call"}
+    prefix = next((p for name, p in kinds.items() if name in path), "con")
+    ref = f"{prefix}_00000000000000000000000000"
+    return path.replace("<ref>", NOBODY if "/api/v1/" in path else ref)
+
+
+# -- imports and exports
+
 MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
 
@@ -381,6 +337,15 @@ def fields_of(document):
     return {name: value for name, value in document.items() if name not in ours}
 
 
+def import_all(client, kind, documents):
+    """Takes in documents, their times among them."""
+    answer = upload(client, jsonl(*documents), f"/v1/{kind}.jsonl")
+    assert answer.json["failed"] == 0, answer.text
+
+
+# -- history and housekeeping
+
+
 def feed(api, query="", **options):
     """The answer of GET /v1/events, without what it tells of keys."""
     answer = api.get(f"/v1/events{query}", **options)
@@ -398,9 +363,6 @@ def history(api, ref, query="", kind="contacts", **options):
     return answer.json["data"]
 
 
-DAY = 86_400
-
-
 def keep_house(api, **settings):
     """The housekeeper of an app's database, by its turned clock."""
     path = {"DATABASE_URL": f"sqlite:///{api.services.store.path}"}
@@ -408,8 +370,9 @@ def keep_house(api, **settings):
     return contactapi.Housekeeper(config, api.services, api.clock)
 
 
+# -- the read API (document 000)
+
 SECOND_FREE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-NOBODY = "00000000-0000-4000-8000-000000000000"
 JANE = {
     "full_name": "Jane Doe",
     "job_title": "Head of Sales",
@@ -437,15 +400,6 @@ ACME = {
 }
 
 
-def import_all(client, kind, documents):
-    """Takes in documents, their times among them."""
-    lines = "".join(json.dumps(document) + "\n" for document in documents)
-    headers = {"Content-Type": "application/jsonl"}
-    path = f"/v1/{kind}.jsonl"
-    answer = client.ask("POST", path, lines.encode(), headers=headers)
-    assert answer.json["failed"] == 0, answer.text
-
-
 def read(client, path, **options):
     """The body of a list or a record of the read API."""
     answer = client.get(f"/api/v1/{path}", **options)
@@ -453,7 +407,14 @@ def read(client, path, **options):
     return answer.json
 
 
-SINGLES = [(name,) for name in contactapi.PERMISSIONS]
+# -- keys and calls (document 001)
+
+MY_KEY = {"name": "My API Key", "permissions": ["calls:read", "calls:write"]}
+KEY_FIELDS = {
+    *("id", "name", "type", "permissions", "domains", "hint"),
+    *("created_by", "created_at", "last_used_at"),
+}
+ENDS = ["completed", "busy", "failed", "no-answer", "canceled"]
 
 
 def enveloped(answer, status=200):
@@ -486,19 +447,16 @@ def make_key(client, by=..., **document):
     return enveloped(client.post(document, "/api/api-keys", key=by), 201)
 
 
-MY_KEY = {"name": "My API Key", "permissions": ["calls:read", "calls:write"]}
-KEY_FIELDS = {
-    *("id", "name", "type", "permissions", "domains", "hint"),
-    *("created_by", "created_at", "last_used_at"),
-}
-ENDS = ["completed", "busy", "failed", "no-answer", "canceled"]
-
-
 def create_call(client, contact, phone="+1234567890", **options):
     headers = options.pop("headers", None)
     key = options.pop("key", ...)
     body = {"contact_id": contact, "phone_number": phone, **options}
     return client.post(body, "/api/calls/create", key=key, headers=headers)
+
+
+def once(client, contact, name="abc", phone="+1234567890", **options):
+    headers = {"Idempotency-Key": name}
+    return create_call(client, contact, phone, headers=headers, **options)
 
 
 def called(client, contact=None, **options):
@@ -529,9 +487,46 @@ def call_events(client):
     ]
 
 
-def once(client, contact, name="abc", phone="+1234567890", **options):
-    headers = {"Idempotency-Key": name}
-    return create_call(client, contact, phone, headers=headers, **options)
+# -- the database
+
+
+def files_of(folder):
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+@contextlib.contextmanager
+def a_busy_writer(store):
+    """Within, a thread stands inside an open write transaction."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        inside.set()
+        assert leave.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(store.write, work)
+        assert inside.wait(20)
+        try:
+            yield
+        finally:
+            leave.set()
+        held.result()
+
+
+def inserted(store, name):
+    def work():
+        store.run("INSERT INTO jotting VALUES (?)", (name,))
+        return name
+
+    return work
+
+
+def failing(store, name):
+    def work():
+        inserted(store, name)()
+        raise LookupError(name)
+
+    return work
 
 
 def until(question):
@@ -539,3 +534,25 @@ def until(question):
     while not question():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+# -- how much work it is
+
+
+@pytest.fixture
+def served(make):
+    """Serves an app on a port; its client gains `address`."""
+    started = []
+
+    def serve(**settings):
+        client = make(**{"CONTACTAPI_RATE_LIMIT": "off", **settings})
+        server = contactapi.Server(client.app, contactapi.listen("127.0.0.1", 0), 2)
+        client.server, client.address = server, server.socket.getsockname()
+        started.append((server, threading.Thread(target=server.run)))
+        started[-1][1].start()
+        return client
+
+    yield serve
+    for server, thread in started:
+        server.stop()
+        thread.join(20)

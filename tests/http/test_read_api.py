@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from client import ACME, CLI, JANE, NOBODY, SECOND_FREE, hyphenated, import_all, read
+from client import ACME, JANE, NOBODY, SECOND_FREE, hyphenated, import_all, read
 
 SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -143,7 +143,7 @@ def test_the_read_api_answers_head_and_a_trailing_slash(api):
 
 def test_the_read_api_has_401_unauthorized_for_a_missing_invalid_revoked_key(api):
     revoked = api.key("secret")
-    api.services.keys.revoke(CLI, api.ref(revoked))
+    api.revoke(revoked)
     answers = [
         api.get("/api/v1/contacts", key=k) for k in (None, "cdx_live_x", revoked)
     ]

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from client import CLI, exported, feed, jsonl, one_line, upload
+from client import exported, feed, jsonl, one_line, upload
 
 KINDS = ("contacts", "companies")
 
@@ -42,7 +42,7 @@ def all_that_is_in(api, other):
 def reopened(make, source, file):
     """An app on another file that knows the first one's secret key."""
     again = make(file=file, like=source, CONTACTAPI_RATE_LIMIT="off")
-    again.services.keys.revoke(CLI, again.ref(again.secret))
+    again.revoke(again.secret)
     again.secret = source.secret
     return again
 

@@ -16,7 +16,7 @@ import threading
 import pytest
 
 import contactapi
-from client import ADA, CLI, ENV_KEY, MEDIA, PAGE, jsonl, one_line
+from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line
 from contactapi import Config
 
 
@@ -222,7 +222,7 @@ def first_start(api, monkeypatch, screen, **settings):
 
 def test_the_first_start_at_a_terminal_shows_two_keys_once(make, monkeypatch):
     api = make()
-    api.services.keys.revoke(CLI, api.ref(api.secret))
+    api.revoke(api.secret)
     shown = first_start(api, monkeypatch, Screen())
     (secret,) = set(re.findall(r"ck_secret_\w+", shown))
     (public,) = re.findall(r"ck_pub_\w+", shown)
@@ -236,7 +236,7 @@ def test_the_first_start_at_a_terminal_shows_two_keys_once(make, monkeypatch):
 
 def test_the_curl_line_of_the_first_start_works_as_pasted(make, monkeypatch):
     api = make()
-    api.services.keys.revoke(CLI, api.ref(api.secret))
+    api.revoke(api.secret)
     shown = first_start(api, monkeypatch, Screen())
     line = shown[shown.index("curl ") :].replace("\\\n", "")
     words = shlex.split(line)
@@ -253,7 +253,7 @@ def test_without_a_terminal_no_key_is_made_and_one_line_says_how(
     make, monkeypatch, caplog
 ):
     api = make()
-    api.services.keys.revoke(CLI, api.ref(api.secret))
+    api.revoke(api.secret)
     assert first_start(api, monkeypatch, io.StringIO()) == ""
     (record,) = caplog.records
     assert "keys create" in record.getMessage() and "\n" not in record.getMessage()
@@ -262,7 +262,7 @@ def test_without_a_terminal_no_key_is_made_and_one_line_says_how(
 
 def test_with_the_environments_key_none_is_made(make, monkeypatch, caplog):
     api = make(CONTACTAPI_SECRET_KEY=ENV_KEY)
-    api.services.keys.revoke(CLI, api.ref(api.secret))
+    api.revoke(api.secret)
     settings = {"CONTACTAPI_SECRET_KEY": ENV_KEY}
     assert first_start(api, monkeypatch, Screen(), **settings) == ""
     assert api.services.keys.list() == [] and caplog.records == []

@@ -100,7 +100,7 @@ def test_a_key_shows_the_ends_of_its_token_and_keeps_its_hash_only(api, tmp_path
 def test_a_revoked_key_is_refused_at_once(api):
     token = api.key("restricted", "contacts:read")
     assert api.get("/v1/contacts", key=token).status_int == 200
-    api.services.keys.revoke(CLI, api.ref(token))
+    api.revoke(token)
     assert failure(api.get("/v1/contacts", key=token))[:2] == (401, "unauthorized")
 
 
@@ -109,7 +109,7 @@ def test_a_revoked_key_is_refused_in_another_process_within_5_seconds(make):
     two = make(like=one)
     token = one.key("restricted", "contacts:read")
     assert two.get("/v1/contacts", key=token).status_int == 200
-    one.services.keys.revoke(CLI, one.ref(token))
+    one.revoke(token)
     one.turn(5)
     assert two.get("/v1/contacts", key=token).status_int == 401
 
@@ -119,7 +119,7 @@ def test_a_clock_that_is_set_back_does_not_keep_a_revoked_key_alive(make):
     two = make(like=one)
     token = one.key("restricted", "contacts:read")
     assert two.get("/v1/contacts", key=token).status_int == 200
-    one.services.keys.revoke(CLI, one.ref(token))
+    one.revoke(token)
     one.ticker.now += 5
     one.clock.now -= 3600
     assert two.get("/v1/contacts", key=token).status_int == 401
