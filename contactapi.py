@@ -4063,10 +4063,11 @@ class Window:
 
 
 class SlidingWindow:
-    """At most `limit` requests of one caller in any `seconds`, exact at the edges; a
-    refused one does not count. Above 1,000 a moment is a hundredth of the window,
-    rounded up, so that memory stays bounded and no window holds too many. Past `room`
-    callers the one idle longest is forgotten. `clock` must never go back."""
+    """At most `limit` requests (or bytes: an `amount` for each) of one caller in any
+    `seconds`, exact at the edges; a refused one does not count. Above 1,000 a moment
+    is a hundredth of the window, rounded up, so that memory stays bounded and no window
+    holds too many. Past `room` callers the one idle longest is forgotten. `clock` must
+    never go back."""
 
     def __init__(self, limit: int, seconds: int, clock: Callable, room: int = 20_000):
         self.limit, self.seconds, self.clock, self.room = limit, seconds, clock, room
@@ -4074,14 +4075,14 @@ class SlidingWindow:
         self.windows = {}
         self.lock = threading.Lock()
 
-    def take(self, who: str) -> Standing:
+    def take(self, who: str, amount: int = 1) -> Standing:
         with self.lock:
             now = self.clock()
             window = self._window(who, now)
-            allowed = window.used < self.limit
+            allowed = window.used + amount <= self.limit
             if allowed:
-                self._add(window, now)
-            return self._standing(window, now, allowed)
+                self._add(window, now, amount)
+            return self._standing(window, now, allowed, amount)
 
     def look(self, who: str) -> Standing:
         """The same without counting."""
@@ -4090,13 +4091,14 @@ class SlidingWindow:
             window = self._window(who, now)
             return self._standing(window, now, window.used < self.limit)
 
-    def give_back(self, who: str) -> None:
+    def give_back(self, who: str, amount: int = 1) -> None:
         """Uncounts the newest request: it was refused elsewhere."""
         with self.lock:
             window = self.windows.get(who)
             if window and window.used:
-                window.used -= 1
-                window.counts[-1] -= 1
+                amount = min(amount, window.counts[-1])
+                window.used -= amount
+                window.counts[-1] -= amount
                 if not window.counts[-1]:
                     window.times.pop()
                     window.counts.pop()
@@ -4129,17 +4131,23 @@ class SlidingWindow:
         if gone:
             del window.times[:gone], window.counts[:gone]
 
-    def _add(self, window: Window, now: float) -> None:
+    def _add(self, window: Window, now: float, amount: int) -> None:
         moment = math.ceil(now / self.step) * self.step if self.step else now
         if self.step and window.times and window.times[-1] == moment:
-            window.counts[-1] += 1
+            window.counts[-1] += amount
         else:
             window.times.append(moment)
-            window.counts.append(1)
-        window.used += 1
+            window.counts.append(amount)
+        window.used += amount
 
-    def _standing(self, window: Window, now: float, allowed: bool) -> Standing:
-        free = window.times[0] + self.seconds - now if window.times else 0
+    def _standing(
+        self, window: Window, now: float, allowed: bool, amount: int = 1
+    ) -> Standing:
+        free, lacking = 0, window.used + amount - self.limit
+        for moment, count in zip(window.times, window.counts):
+            free, lacking = moment + self.seconds - now, lacking - count
+            if lacking <= 0:
+                break
         return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))
 
 
@@ -4542,13 +4550,17 @@ def refuse_encoded(environ: dict) -> None:
 
 
 def read_json() -> dict:
-    """The request's JSON object; 415 for another media type, 400 for anything else
-    than an object."""
+    """The request's JSON object; 400 for anything else."""
+    return parse_object(read_json_body().removeprefix(BOM))
+
+
+def read_json_body() -> bytes:
+    """415 for another media type."""
     refuse_encoded(request.environ)
     media = media_type(request.environ)
     if media and not JSON_MEDIA.fullmatch(media):
         raise UnsupportedMediaType()
-    return parse_object(read_body().removeprefix(BOM))
+    return read_body()
 
 
 def read_body() -> bytes:
@@ -4709,6 +4721,8 @@ class Gate:
         self.by_key = SlidingWindow(limit, seconds, ticker)
         self.by_form = SlidingWindow(limit * 10, seconds, ticker)
         self.by_address = SlidingWindow(limit, seconds, ticker)
+        self.bytes_by_visitor = SlidingWindow(2**20, 3600, ticker)
+        self.bytes_by_form = SlidingWindow(2**26, 86_400, ticker)
         self.policy = f'"key";q={limit};w={seconds}'
         self.home = rules_of_origin(config.public_url)
         self.warned = bool(config.trusted_proxy)  # nothing to warn of
@@ -4768,7 +4782,7 @@ class Gate:
     def count_visitor(self, environ: dict, caller: Caller) -> Standing:
         """A publishable key's client has a window of its own, all of them together
         one that is ten times larger."""
-        visitor = f"{caller.ref} {self.address(environ)}"
+        visitor = self.visitor(environ, caller)
         standing = self.by_address.take(visitor)
         if standing.allowed:
             together = self.by_form.take(caller.ref)
@@ -4776,6 +4790,26 @@ class Gate:
                 self.by_address.give_back(visitor)
                 return Standing(False, standing.remaining + 1, together.seconds)
         return standing
+
+    def count_bytes(self, environ: dict, caller: Caller, size: int) -> None:
+        """What a visitor sends to be kept: 1 MiB an hour, 64 MiB a day by all visitors
+        of a key. RateLimited beyond; then the request does not count either."""
+        if not self.limited:
+            return
+        visitor = self.visitor(environ, caller)
+        standing = self.bytes_by_visitor.take(visitor, size)
+        if standing.allowed:
+            standing = self.bytes_by_form.take(caller.ref, size)
+            if standing.allowed:
+                return
+            self.bytes_by_visitor.give_back(visitor, size)
+        self.by_form.give_back(caller.ref)
+        self.by_address.give_back(visitor)
+        environ["contactapi.standing"] = self.by_address.look(visitor)
+        raise RateLimited(standing.seconds)
+
+    def visitor(self, environ: dict, caller: Caller) -> str:
+        return f"{caller.ref} {self.address(environ)}"
 
     def look(self, environ: dict) -> None:
         """For a request that was refused before its key was asked for (404, 405, 413):
@@ -4786,7 +4820,7 @@ class Gate:
         if caller is None:
             self.count_stranger(environ)
         elif caller.type == "publishable":
-            visitor = f"{caller.ref} {self.address(environ)}"
+            visitor = self.visitor(environ, caller)
             environ["contactapi.standing"] = self.by_address.look(visitor)
         else:
             environ["contactapi.standing"] = self.by_key.look(caller.ref)
@@ -5360,8 +5394,9 @@ def add_native(app: Api, records: Records) -> None:
     @app.post(base, needs=(write,), public=kind.public)
     def put_record(caller: Caller) -> Write:
         if caller.type == "publishable":
-            document = read_submission()
+            document, size = read_submission()
             work = records.submit(caller, document)
+            app.gate.count_bytes(request.environ, caller, size)
         else:
             document = read_json()
             work = records.put(caller, document)
@@ -5748,13 +5783,14 @@ def read_place() -> tuple:
     return position, whole_number(query, "limit", 100, 1000)
 
 
-def read_submission() -> dict:
-    """A publishable key's JSON object, within its smaller bounds."""
-    document = read_json()
+def read_submission() -> tuple:
+    """(a publishable key's JSON object, within its smaller bounds; its bytes)."""
+    body = read_json_body()
+    document = parse_object(body.removeprefix(BOM))
     if len(document) > 100 or any(len(name) > 100 for name in document):
         message = "a publishable key sends at most 100 fields, named by 100 characters"
         raise InvalidRequest(message)
-    return document
+    return document, len(body)
 
 
 ###############################################################################

@@ -123,3 +123,35 @@ def test_sixteen_threads_are_let_through_exactly_as_often_as_the_limit_says():
     with ThreadPoolExecutor(16) as pool:
         standings = list(pool.map(window.take, ["a"] * 400))
     assert sum(standing.allowed for standing in standings) == 100
+
+
+def test_amounts_never_exceed_the_limit_and_fit_after_the_seconds_told():
+    random.seed(7)
+    ticker, taken = Clock(50.0), []
+    window = contactapi.SlidingWindow(10_000, 3600, ticker)
+
+    def take(amount):
+        standing = window.take("a", amount)
+        if standing.allowed:
+            taken.append((ticker.now, amount))
+            recent = [n for at, n in taken if at + 3600 > ticker.now]
+            assert sum(recent) <= 10_000
+        return standing
+
+    refused = 0
+    for _ in range(3000):
+        ticker.now += random.choice([0, 0, 1, 20, 300])
+        amount = random.choice([1, 30, 900, 4000])
+        standing = take(amount)
+        if not standing.allowed:
+            refused += 1
+            ticker.now += standing.seconds
+            assert take(amount).allowed
+    assert 100 < refused < 2900
+
+
+def test_an_amount_given_back_is_free_again():
+    window = contactapi.SlidingWindow(5000, 3600, Clock(50.0))
+    assert window.take("a", 4000).allowed and not window.take("a", 2000).allowed
+    window.give_back("a", 4000)
+    assert window.take("a", 5000) == (True, 0, 3600 + 22)
