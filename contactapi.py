@@ -44,6 +44,7 @@ import csv
 import ctypes
 import difflib
 import functools
+import glob
 import hashlib
 import heapq
 import hmac
@@ -2576,7 +2577,8 @@ class Keys:
             (key.uid,),
         )
         uids = [uid for (uid,) in rows]
-        return self.store.fetch(Key.select().where(Key.uid.in_(uids)))
+        query = Key.select().where(Key.uid.in_(uids)).order_by(Key.created_at)
+        return self.store.fetch(query)
 
     def _target(
         self, caller: Caller, ref: str, sent: dict, revoked_too: bool = False
@@ -7150,14 +7152,17 @@ def check(services: Services, args: argparse.Namespace) -> None:
     for what, found in services.store.problems():
         print(f"{what}: {found or 'ok'}")
         wrong += bool(found)
-    print(f"mode: {open_to_others(services.store.path) or 'ok'}")  # no damage
+    path = services.store.path
+    print(f"mode: {open_to_others(path) or 'ok'}")  # no damage
+    for kept in glob.glob(f"{glob.escape(path)}.schema-*.backup"):
+        print(f"upgrade: {kept} is as it was before; delete it when all is well")
     print("configuration: ok")  # or we would not be here
     if wrong:
-        raise Mistake(f"{services.store.path} is damaged: restore a backup")
+        raise Mistake(f"{path} is damaged: restore a backup")
     if args.compact:
-        before = os.path.getsize(services.store.path)
+        before = os.path.getsize(path)
         services.store.rewrite()
-        after = os.path.getsize(services.store.path)
+        after = os.path.getsize(path)
         print(f"compact: {before} bytes before, {after} after")
 
 
@@ -7357,7 +7362,8 @@ def complain(message: str) -> None:
         line = JsonFormatter().line(time.time(), "ERROR", message)
     else:
         line = f"contactapi: {without_secrets(message)}"
-    print(line, file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # the exit status says it still
+        print(line, file=sys.stderr)
 
 
 def main(argv: Optional[list] = None) -> int:

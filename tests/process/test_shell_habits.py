@@ -55,6 +55,17 @@ def test_a_mistake_is_said_though_nobody_reads_the_output(tmp_path):
     assert (status, said) == (1, "contactapi: there is no such key\n")
 
 
+def test_a_mistake_ends_with_its_status_though_nobody_reads_at_all(tmp_path):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, str(SCRIPT), "keys", "revoke", "key_1"]
+    ended = subprocess.run(
+        command, env=environment(tmp_path), stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    assert ended.returncode != 0
+
+
 @pytest.mark.parametrize("command", ["export", "backup"])
 def test_a_file_that_is_there_is_refused_be_it_a_device(tmp_path, command):
     env = environment(tmp_path)

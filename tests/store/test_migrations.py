@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -197,6 +198,34 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(old, monkeypatch, fault, sa
     monkeypatch.undo()
     contactapi.open_database(old).close()
     assert ask(old, "PRAGMA user_version") == [(TODAY,)]
+
+
+KILLED_HALFWAY = """
+import os, signal, sys, contactapi
+
+def step(store):
+    store.run("DELETE FROM contact")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+contactapi.MIGRATIONS += (contactapi.Step((step,)),)
+contactapi.open_database(sys.argv[1])
+"""
+
+
+def test_a_process_that_is_killed_within_a_step_leaves_the_file_as_it_was(old):
+    before, folder = dump(old), Path(contactapi.__file__).parent
+    ended = subprocess.run([sys.executable, "-c", KILLED_HALFWAY, old], cwd=folder)
+    assert ended.returncode == -signal.SIGKILL
+    assert dump(old) == before and ask(old, "PRAGMA user_version") == [(1,)]
+    contactapi.open_database(old).close()
+    assert ask(old, "PRAGMA user_version") == [(TODAY,)]
+
+
+def test_check_names_the_copy_until_it_is_deleted(old, tmp_path, shell):
+    kept = tmp_path / "contacts.db.schema-1.backup"
+    assert f"upgrade: {kept} is as it was before" in shell("check")[1]
+    kept.unlink()
+    assert "upgrade" not in shell("check")[1]
 
 
 def test_a_copy_that_cannot_be_made_leaves_the_file_as_it_was(old, tmp_path):
