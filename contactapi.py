@@ -39,6 +39,7 @@ if __name__ == "__main__" and sys.orig_argv[1:] == sys.argv:
 
 import argparse
 import base64
+import codecs
 import contextlib
 import csv
 import ctypes
@@ -70,9 +71,10 @@ import unicodedata
 import uuid
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from encodings.aliases import aliases as CHARSET_ALIASES
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 
@@ -828,7 +830,89 @@ def number_spellings(value: Any) -> list:
     return sorted(spellings)
 
 
-# -- CSV and JSON Lines
+# -- CSV and JSON Lines: written
+
+
+# A text that a spreadsheet would run as a formula, or that an import would take for
+# JSON, or that begins with the quotes that we put before those.
+RISKY = re.compile(r"'*[=+\-@＝＋－＠\t\r\n{\[]|'+\Z")
+NEEDS_NO_QUOTES = re.compile(r'(?! )[^",\r\n]*(?<! )')
+MORE = "{more}"  # the column of what has none; a field of this name is spelled '{more}
+
+
+def csv_cell(value: Any, raw: bool = False) -> str:
+    """A value in a cell; `unquote` brings every text but the empty one back (CONTRACT
+    section 4)."""
+    if isinstance(value, str):
+        return "'" + value if RISKY.match(value) and not raw else value
+    return "" if value is None else dump(value)
+
+
+def csv_text(rows: Iterable[list]) -> str:
+    """RFC 4180. A text with a space at an end is quoted: a reader may trim others."""
+    return "".join([",".join(map(csv_quoted, row)) + "\r\n" for row in rows])
+
+
+def csv_quoted(cell: str) -> str:
+    if NEEDS_NO_QUOTES.fullmatch(cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+class Columns(NamedTuple):
+    """Which columns a CSV file has beside ours."""
+
+    names: list
+    more: bool  # whether there is one for what is in none of them
+
+
+def csv_columns(documents: Iterable[dict], ours: list) -> Columns:
+    """The 500 most common names beside ours, sorted. The memory is bounded: of more
+    than 20,000 names the rarer half is forgotten, and a long one has no column."""
+    counted, more = Counter(), False
+    for document in documents:
+        counted.update(list(document))
+        if len(counted) > 20_000:
+            counted, more = Counter(dict(counted.most_common(10_000))), True
+    others = counted.keys() - ours
+    short = [name for name in others if len(name) <= LONGEST_COLUMN]
+    names = sorted(short, key=lambda name: (-counted[name], name))[:MOST_COLUMNS]
+    return Columns(sorted(names), more or len(names) < len(others))
+
+
+MOST_COLUMNS, LONGEST_COLUMN = 500, 1000  # names, characters of one
+
+
+def csv_head(ours: list, columns: Columns, raw: bool) -> list:
+    # A name is never an empty cell, which would be a column without a name.
+    named = [csv_cell(name) or "'" for name in columns.names]
+    return [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
+
+
+def csv_rows(
+    documents: list, ours: list, columns: Columns, raw: bool
+) -> Iterator[list]:
+    names = [*ours, *columns.names]
+    known = frozenset(names)
+    for document in documents:
+        row = [csv_cell(document.get(name), raw) for name in names]
+        if columns.more:
+            rest = document.keys() - known
+            row.append(dump({n: document[n] for n in sorted(rest)}) if rest else "")
+        yield row
+
+
+def parse_lines(text: str) -> list:
+    """The documents of our own JSON Lines, all at once."""
+    return json.loads(f"[{text[:-1].replace(chr(10), ',')}]")
+
+
+def documents_of(texts: Iterable[str]) -> Iterator[dict]:
+    for text in texts:
+        yield from parse_lines(text)
+
+
+# -- CSV and JSON Lines: read
 
 
 class Line(NamedTuple):
@@ -838,45 +922,7 @@ class Line(NamedTuple):
     size: int  # in characters
     document: Optional[dict]
     error: str = ""
-
-
-# A text that a spreadsheet would run as a formula, that an import would take for JSON
-# or for an absent field, or that begins with the quotes that we put before those.
-RISKY = re.compile(r"'*([=+\-@＝＋－＠\t\r\n{\[]|\Z)")
-QUOTED = re.compile(r"'+([=+\-@＝＋－＠\t\r\n{\[]|\Z)")
-
-
-def csv_cell(value: Any, raw: bool = False) -> str:
-    """A value in a cell; `unquote` brings every text back (CONTRACT section 4)."""
-    if isinstance(value, str):
-        return "'" + value if not raw and RISKY.match(value) else value
-    return "" if value is None else dump(value)
-
-
-def csv_value(cell: str) -> Any:
-    """A cell's value: text, or JSON where it begins with { or [ and parses."""
-    if cell[0] in "{[":
-        try:
-            return parse_json(cell.encode(), MAX_DEPTH - 1)
-        except InvalidRequest:
-            return cell
-    return unquote(cell)
-
-
-def unquote(cell: str) -> str:
-    return cell[1:] if QUOTED.match(cell) else cell
-
-
-def csv_text(rows: list) -> str:
-    """RFC 4180."""
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
-
-
-def parse_lines(text: str) -> list:
-    """The documents of our own JSON Lines, all at once."""
-    return json.loads(f"[{text[:-1].replace(chr(10), ',')}]")
+    last: bool = False  # whether the file was given up here
 
 
 TOO_LONG = b"\xff\n"
@@ -895,11 +941,14 @@ def bounded_lines(stream: Any, most: int) -> Iterator[bytes]:
         line = stream.readline(most + 1)
 
 
-def read_jsonl(lines: Iterator[bytes], key: str) -> Iterator[Line]:
+LONGEST_LINE = 2**20  # characters, or bytes of JSON, unless records may be larger
+
+
+def read_jsonl(stream: Any, key: str, longest: int = LONGEST_LINE) -> Iterator[Line]:
     """One document a line; empty lines are passed over."""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(bounded_lines(stream, longest), 1):
         if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(codecs.BOM_UTF8)
         if line.strip():
             try:
                 yield Line(number, len(line), parse_object(line))
@@ -909,78 +958,420 @@ def read_jsonl(lines: Iterator[bytes], key: str) -> Iterator[Line]:
                 yield Line(number, 0, None, message)
 
 
-LONGEST_CELL, LONGEST_HEAD = 2**26, 2**22  # characters, over several lines
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+CHARSETS = re.compile(
+    r"utf_8|utf_16(_[bl]e)?|utf_32(_[bl]e)?|ascii|latin_1|iso8859_\d{1,2}|cp\d{2,5}|"
+    r"iso2022_(jp|kr)\w{0,5}|koi8_[rtu]|mac_\w{1,12}|shift_jis(x0213|_2004)?|johab|"
+    r"euc_(jp|jis_2004|jisx0213|kr)|big5(hkscs)?|gb(k|2312|18030)|hz|tis_620|kz1048"
+)
 
 
-def read_csv(lines: Iterator[bytes], key: str) -> Iterator[Line]:
-    """One document a row, as spreadsheets save them: with a BOM or not, with `,` or
-    `;`, and our own columns named in any case. InvalidRequest without the key."""
-    csv.field_size_limit(LONGEST_CELL)
-    texts = (line.decode("utf-8", "surrogateescape") for line in lines)
-    head = [next(texts, "").removeprefix("\ufeff")]
-    quotes, size = head[0].count('"'), len(head[0])
-    while head[-1] and quotes % 2 and size < LONGEST_HEAD:
-        head.append(next(texts, ""))  # a name may hold a line end
-        quotes, size = quotes + head[-1].count('"'), size + len(head[-1])
-    if quotes % 2:
-        raise InvalidRequest("a quote in the first line never ends")
-    head = "".join(head)
-    delimiter, names = csv_head(head, key)
-    reader = csv.reader(texts, delimiter=delimiter)
-    above = head.count("\n")
-    while True:
+def charset(name: str) -> Optional[str]:
+    """Python's name of a text encoding that it reads in linear time; None for any
+    other (it has some that unpack archives, and one that takes the square)."""
+    name = re.sub("[^a-z0-9]+", "_", name.lower()[:40])
+    name = CHARSET_ALIASES.get(name, name)
+    with contextlib.suppress(LookupError):
+        if CHARSETS.fullmatch(name) and codecs.lookup(name):
+            return "utf-16-le" if name == "utf_16" else name
+    return None
+
+
+def mark_unreadable(err: UnicodeError) -> tuple:
+    return UNREADABLE, err.end
+
+
+UNREADABLE = "\udcff"  # no text has it
+codecs.register_error("contactapi", mark_unreadable)
+TOO_LONG_TEXT = UNREADABLE * 2 + "\n"
+
+
+class Bytes(io.RawIOBase):
+    """A stream of bytes as TextIOWrapper wants it, with what was read of it before."""
+
+    def __init__(self, begun: bytes, stream: Any):
+        self.begun, self.stream = begun, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.begun or self.stream.read(len(buffer))
+        self.begun = b""
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def text_lines(stream: Any, encoding: str, most: int) -> Iterator[str]:
+    """The lines of a text, which end with LF, CRLF or CR; TOO_LONG_TEXT for one of more
+    than `most` characters. A BOM decides the encoding, whatever was declared."""
+    begun = stream.read(4)
+    for bom, name in BOMS:
+        if begun.startswith(bom):
+            begun, encoding = begun[len(bom) :], name
+            break
+    # newline="" ends a line at all three, and leaves the ends as they are.
+    text = io.TextIOWrapper(Bytes(begun, stream), encoding, "contactapi", newline="")
+    while line := text.readline(most + 1):
+        if len(line) > most and line[-1] not in "\r\n":
+            while line and line[-1] not in "\r\n":
+                line = text.readline(most + 1)
+            line = TOO_LONG_TEXT
+        yield line
+
+
+class CsvRow(NamedTuple):
+    """A row of a CSV file: the line on which it begins, its length, its cells (None
+    where a quote is stray), what is wrong with it."""
+
+    number: int
+    size: int
+    cells: Optional[list]
+    error: str = ""
+
+
+class Stray(Exception):
+    """A quote that opens a cell which does not end as a quoted cell does."""
+
+
+OPENS = re.compile(' *"')
+IN_QUOTES = re.compile(r'([^"]*(?:""[^"]*)*)("?)')
+
+
+class Rows:
+    """The rows of a CSV file, in a time that grows as the file does. A stray quote is
+    named by the line on which it opens, and the lines behind that are read again: each
+    once, for in all but the last of them every quote had its twin beside it, and such
+    a line opens no cell that it does not close."""
+
+    def __init__(self, lines: Iterable[str], separator: str, longest: int, above=0):
+        self.lines, self.separator, self.longest = iter(lines), separator, longest
+        self.unquoted = re.compile(rf"[^{re.escape(separator)}\r\n]*")
+        self.trim = str.lstrip
+        options = {"delimiter": separator, "skipinitialspace": True, "strict": True}
+        self.dialect = csv.reader((), **options).dialect
+        self.again = deque()  # lines to be read once more
+        self.number = above  # of the line read last
+        self.row, self.size = [], 0  # the lines of a row, so far; their characters
+
+    def __iter__(self) -> Iterator[CsvRow]:
+        while line := self._next_line():
+            if '"' in line:
+                yield self._row(line)
+            else:
+                cells, error = self._plain(line), unreadable(line)
+                yield CsvRow(self.number, len(line), cells, error)
+
+    def _next_line(self) -> str:
+        line = self.again.popleft() if self.again else next(self.lines, "")
+        self.number += bool(line)
+        return line
+
+    def _plain(self, line: str) -> list:
+        cells = line.rstrip("\r\n").split(self.separator)
+        return [self.trim(cell, " ") for cell in cells] if " " in line else cells
+
+    def _row(self, line: str) -> CsvRow:
+        """A row that may have quoted cells."""
+        cells = self._in_one_line(line)
+        if cells:
+            return CsvRow(self.number, len(line), cells, unreadable(line))
+        self.row, self.size, number = [line], len(line), self.number
         try:
-            row = next(reader)
-        except StopIteration:
+            cells, error = self._cells(), unreadable("".join(self.row))
+            return CsvRow(number, self.size, cells, error)
+        except Stray as err:
+            return CsvRow(self.number, 0, None, str(err))
+
+    def _in_one_line(self, line: str) -> Optional[list]:
+        """The cells of a row that ends with its line, by Python's module: it is three
+        times as fast, but cannot say where a quote opened, nor trim at both ends."""
+        if self.trim is str.strip or line.count('"') % 2:
+            return None
+        try:
+            return next(csv.reader([line], self.dialect))
+        except csv.Error:
+            return None
+
+    def _cells(self) -> list:
+        cells, place = [], 0
+        while True:
+            if opens := OPENS.match(self.row[-1], place):
+                cell, place = self._quoted(opens.end())
+            else:
+                found = self.unquoted.match(self.row[-1], place)
+                cell, place = self.trim(found[0], " "), found.end()
+            cells.append(cell)
+            if self.row[-1][place : place + 1] != self.separator:
+                return cells
+            place += 1
+
+    def _quoted(self, place: int) -> tuple:
+        """(the text that begins at this place of the row's last line, the place behind
+        its closing quote in what is the last line then)."""
+        opened, parts = len(self.row), []
+        while True:
+            found = IN_QUOTES.match(self.row[-1], place)
+            parts.append(found[1])
+            if found[2]:
+                break
+            self._add_line(opened)
+            place = 0
+        place = found.end()
+        if self.row[-1][place : place + 1] not in ("", "\r", "\n", self.separator):
+            raise self._stray(opened, "a quoted cell goes on behind its last quote")
+        return "".join(parts).replace('""', '"'), place
+
+    def _add_line(self, opened: int) -> None:
+        line = self._next_line()
+        if not line:
+            raise self._stray(opened, "a quote opens here and never ends")
+        self.row.append(line)
+        self.size += len(line)
+        if self.size > self.longest or line == TOO_LONG_TEXT:
+            raise self._stray(opened, "a quote opens here and ends too late, or never")
+
+    def _stray(self, opened: int, message: str) -> Stray:
+        """The lines behind the one that opened the cell are read again."""
+        behind = self.row[opened:]
+        self.again.extendleft(reversed(behind))
+        self.number -= len(behind)
+        return Stray(message)
+
+
+def unreadable(line: str) -> str:
+    """What is wrong with a line that could not be decoded, or ""."""
+    if line.isascii() or UNREADABLE not in line:
+        return ""
+    if line == TOO_LONG_TEXT:
+        return "the line is too long"
+    return "the line cannot be read in the file's encoding (UTF-8 unless one is named)"
+
+
+# How others name the column of the address, case, spaces, - and _ left out: Google,
+# Outlook, Mailchimp, LinkedIn, Typeform …
+KEY_COLUMNS = {
+    "email": (
+        *("emailaddress", "email1value", "primaryemail", "youremail"),
+        *("emailadresse", "mail"),
+    )
+}
+AN_ADDRESS = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@]")
+MOST_NOTES = 20  # lines that may stand before the header
+MOST_STRAY = 1000  # lines with a stray quote, after which it is no CSV
+
+
+def read_csv(
+    stream: Any,
+    key: str,
+    longest: int = LONGEST_LINE,
+    encoding: str = "utf-8",
+    column: Optional[str] = None,
+) -> Iterator[Line]:
+    """One document a row, of files as people have them (CONTRACT section 4). `column`
+    names the key's. InvalidRequest where no column, or more than one, is the key's."""
+    head = Head(text_lines(stream, encoding, longest), longest)
+    rows, names = head.find(key, column)
+    stray = 0
+    for row in rows:
+        stray += row.cells is None
+        if stray == MOST_STRAY:
+            message = f"this is no CSV: {stray} stray quotes; nothing more is read"
+            yield Line(row.number, 0, None, message, last=True)
             return
-        except csv.Error as err:
-            number = above + reader.line_num
-            yield Line(number, 0, None, f"the line is not CSV: {err}")
-            continue
-        if row:
-            yield csv_line(above + reader.line_num, names, row)
+        if row.error:
+            yield Line(row.number, 0, None, row.error)
+        elif any(row.cells):
+            yield csv_line(row, names)
 
 
-def csv_head(head: str, key: str) -> tuple:
-    """(the delimiter, the names of the columns)."""
-    if not is_utf8(head):
-        raise InvalidRequest("the names of the columns are not UTF-8")
-    for delimiter in ",;\t":
-        with contextlib.suppress(csv.Error):
-            rows = list(csv.reader(io.StringIO(head), delimiter=delimiter))
-            names = csv_names(rows[0] if rows else [], key)
-            if len(rows) == 1 and key in names:
-                return delimiter, names
-    raise InvalidRequest(f"the first line must name the columns, {key} among them")
+def csv_line(row: CsvRow, names: list) -> Line:
+    if any(row.cells[len(names) :]):
+        message = "the line has more cells than there are columns"
+        return Line(row.number, 0, None, message)
+    cells = zip(names, row.cells)  # a short row lacks its last fields
+    document = {name: csv_value(cell) for name, cell in cells if cell}
+    if None in document:
+        try:
+            more = parse_object(row.cells[names.index(None)].encode())
+        except InvalidRequest:
+            return Line(row.number, 0, None, f"{MORE} must hold a JSON object")
+        del document[None]
+        document = {**more, **document}
+    return Line(row.number, row.size, document)
 
 
-def csv_names(cells: list, key: str) -> list:
-    names = [unquote(cell) for cell in cells]
-    for ours in (key, *OURS):
-        if ours not in names:
-            folded = [name.strip().lower() for name in names]
-            if ours in folded:
-                names[folded.index(ours)] = ours
+def csv_value(cell: str) -> Any:
+    """A cell's value: text, or JSON where it begins with { or [ and parses."""
+    if cell[0] in "{[":
+        try:
+            return parse_json(cell.encode(), MAX_DEPTH - 1)
+        except InvalidRequest:
+            return cell
+    return unquote(cell)
+
+
+def unquote(cell: str) -> str:
+    """Without the quote that our export put before it."""
+    return cell[1:] if cell[:1] == "'" and RISKY.match(cell) else cell
+
+
+class Head:
+    """The beginning of a CSV file, in which the header is looked for: lines that say
+    something of the file, notes of people, and the line that names the columns."""
+
+    def __init__(self, lines: Iterator[str], longest: int):
+        self.lines, self.longest = lines, longest
+        self.read = []  # lines, so far
+        self.separators = ",;\t"
+
+    def find(self, key: str, column: Optional[str]) -> tuple:
+        """(the rows behind the header, the names of the columns)."""
+        notes = []
+        for place, line in enumerate(self._lines_from(0)):
+            if self._says_how(place, line) or not line.strip():
+                continue
+            trials = [self._trial(place, one, key, column) for one in self.separators]
+            best = min(trials, key=lambda trial: trial.fit)
+            if best.places:
+                names = best.names(key)  # InvalidRequest
+                behind = place + best.lines
+                rest = itertools.chain(self.read[behind:], self.lines)
+                return Rows(rest, best.separator, self.longest, behind), names
+            notes.append(max((trial.cells for trial in trials), key=len))
+            if len(notes) > MOST_NOTES:
+                break
+        found = max(notes, key=len, default=[])
+        raise InvalidRequest(no_key_column(found, key, column))
+
+    def _lines_from(self, first: int) -> Iterator[str]:
+        """The lines from there on, be they read already or not."""
+        for place in itertools.count(first):
+            if place == len(self.read):
+                line = next(self.lines, "")
+                if not line:
+                    return
+                self.read.append(line)
+            yield self.read[place]
+
+    def _says_how(self, place: int, line: str) -> bool:
+        """Excel's `sep=;`, PowerShell's `#TYPE …`."""
+        declared = re.fullmatch(r"sep=([^\s\"]|\t)\s*", line, re.IGNORECASE)
+        if place == 0 and declared:
+            self.separators = declared[1]
+        return place == 0 and bool(declared or line.startswith("#TYPE"))
+
+    def _trial(
+        self, place: int, separator: str, key: str, column: Optional[str]
+    ) -> "Trial":
+        """The row that begins there, taken for the header."""
+        rows = Rows(self._lines_from(place), separator, self.longest)
+        rows.trim = str.strip
+        row = next(iter(rows))
+        names = [unquote(cell) for cell in row.cells or ()]
+        fit, places = key_columns(names, key, column)
+        ended = self.read[place + rows.number - 1].endswith(("\r", "\n"))
+        return Trial(
+            fit, places, row.cells or [], separator, rows.number, ended, row.error
+        )
+
+
+class Trial(NamedTuple):
+    """A line taken for the header, split at one separator."""
+
+    fit: tuple  # the smallest is the best
+    places: list  # of the columns that name the key
+    cells: list
+    separator: str
+    lines: int  # how many it takes
+    ended: bool  # whether it has a line end
+    error: str
+
+    def names(self, key: str) -> list:
+        """The names of the columns, each once; None is the column of what has none.
+        InvalidRequest for a header that cannot be one."""
+        if self.error:
+            raise InvalidRequest(f"the names of the columns: {self.error}")
+        if len(self.places) > 1:
+            spelled = shown_names([self.cells[place] for place in self.places])
+            message = f"several columns may be the {key}: {spelled}; {NAME_ONE}"
+            raise InvalidRequest(message)
+        exported = self.ended and self.cells[:4] == ["id", key, *OURS[1:]]
+        if not exported and any(map(AN_ADDRESS.search, self.cells)):
+            raise InvalidRequest(f"an address stands in the header: {LOST_LINE_ENDS}")
+        numbered = enumerate(self.cells, 1)
+        names = [unquote(cell) if cell else f"column_{n}" for n, cell in numbered]
+        names = [None if cell == MORE else n for n, cell in zip(names, self.cells)]
+        names[self.places[0]] = key
+        return distinct(with_ours(names), self.places[0])
+
+
+NAME_ONE = "name the right one with ?column=, on the command line with --column"
+LOST_LINE_ENDS = (
+    "a first line must name the columns, and curl keeps line ends with --data-binary"
+)
+
+
+def no_key_column(found: list, key: str, column: Optional[str]) -> str:
+    message = f"no column is named {column or key}"
+    if any(map(AN_ADDRESS.search, found)):
+        return f"{message}, and an address stands in its place: {LOST_LINE_ENDS}"
+    return f"{message}; found: {shown_names(found) or 'none'}; {NAME_ONE}"
+
+
+def shown_names(names: list) -> str:
+    shown = [n[:40].replace(UNREADABLE, "?") for n in names[:20] if n.strip()]
+    return ", ".join(shown + ["…"] * (len(names) > 20))
+
+
+def key_columns(names: list, key: str, column: Optional[str]) -> tuple:
+    """(how well it fits: the smallest is the best, the places of the columns that name
+    the key)."""
+    plain = list(map(squeezed, names))
+    wanted = column or key
+    others = () if column else KEY_COLUMNS.get(key, ())
+    found = (
+        [place for place, name in enumerate(names) if name == wanted][:1],
+        [place for place, name in enumerate(plain) if name == squeezed(wanted)],
+        [place for place, name in enumerate(plain) if name in others],
+    )
+    for rank, places in enumerate(found):
+        if places:
+            return (len(places) > 1, rank), places
+    return (2,), []
+
+
+def squeezed(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def with_ours(names: list) -> list:
+    """With our own names as we spell them, where they stand in another case."""
+    folded = [name and name.strip().lower() for name in names]
+    for ours in OURS:
+        if ours not in names and ours in folded:
+            names[folded.index(ours)] = ours
     return names
 
 
-def csv_line(number: int, names: list, row: list) -> Line:
-    text = "".join(row)
-    if len(row) > len(names):
-        return Line(number, 0, None, "the line has more cells than there are columns")
-    if not is_utf8(text):
-        return Line(number, 0, None, "the line is not UTF-8, or too long")
-    cells = zip(names, row)  # a short row lacks its last fields
-    document = {name: csv_value(cell) for name, cell in cells if cell}
-    return Line(number, len(text), document)
+def distinct(names: list, first: int) -> list:
+    """Each name once: of two columns of one name the second is name_2. The name at
+    `first` comes first."""
+    taken, seen, spare = set(names), {names[first]}, {}
+    for place, name in enumerate(names):
+        if place != first and name in seen:
+            numbered = spare.setdefault(name, numbered_names(name))
+            names[place] = next(new for new in numbered if new not in taken)
+        seen.add(name)
+    return names
 
 
-def is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def numbered_names(name: str) -> Iterator[str]:
+    return (f"{name}_{number}" for number in itertools.count(2))
 
 
 def batches(lines: Iterator[Line], most: int, characters: int) -> Iterator[list]:
@@ -1109,8 +1500,9 @@ def parse_event_id(text: str) -> int:
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 ISO_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?"
-    r"(?:[Zz]|([ +-])(\d\d):?(\d\d))?)?",
+    r"(\d{4})(-?)(\d\d)\2(\d\d)"
+    r"(?:[Tt ](\d\d)(:?)(\d\d)(?:\6(\d\d)(?:[.,](\d{1,9}))?)?"
+    r"(?: ?(?:[Zz]|UTC)|( ?[+-]| )(\d\d)(?::?(\d\d))?)?)?",
     re.ASCII,
 )
 
@@ -1135,23 +1527,24 @@ def iso6(micros: int) -> str:
 
 
 def parse_time(text: str) -> Optional[int]:
-    """Microseconds since 1970 of an ISO 8601 time; a bare date is its midnight, no
-    offset is UTC. None when it is no such time."""
+    """Microseconds since 1970 of an ISO 8601 time, basic or extended; a bare date is
+    its midnight, no offset is UTC. None when it is no such time."""
     match = ISO_TIME.fullmatch(text)
     if not match:
         return None
-    *numbers, fraction, sign, hours, minutes = match.groups()
+    year, _, month, day, hour, _, minute, second, fraction, *offset = match.groups()
+    numbers = (year, month, day, hour, minute, second)
     try:
         moment = datetime(*[int(number or 0) for number in numbers])
     except ValueError:
         return None
     micros = (moment - EPOCH) // MICROSECOND + int((fraction or "0").ljust(6, "0")[:6])
     # A plus sign that was not escaped arrives in a query as a space.
-    hours, minutes = int(hours or 0), int(minutes or 0)
+    sign, hours, minutes = offset[0] or "", int(offset[1] or 0), int(offset[2] or 0)
     if hours > 23 or minutes > 59:
         return None
     ahead = (hours * 60 + minutes) * 60_000_000
-    micros += ahead if sign == "-" else -ahead
+    micros += ahead if "-" in sign else -ahead
     return micros if FIRST <= micros <= LAST else None
 
 
@@ -2940,6 +3333,7 @@ class New(NamedTuple):
     words: str
     created_at: Optional[int] = None
     updated_at: Optional[int] = None
+    warning: str = ""
 
     def written_at(self, place: int) -> int:
         return place if self.updated_at is None else self.updated_at
@@ -2948,23 +3342,44 @@ class New(NamedTuple):
 class Report:
     """What an import did, so far."""
 
+    MOST = 100  # lines that are named
+
     def __init__(self):
         self.created = self.updated = self.failed = 0
-        self.errors = []
+        self.errors, self.warnings = [], []
+        self.end = None  # the error with which the file was given up
 
-    def fail(self, number: int, message: str) -> None:
+    def fail(self, line: Line) -> None:
         self.failed += 1
-        if len(self.errors) < 100:
-            self.errors.append({"line": number, "message": message})
+        error = {"line": line.number, "message": line.error}
+        if line.last:
+            self.end = error
+        elif len(self.errors) < self.MOST:
+            self.errors.append(error)
+
+    def warn(self, number: int, message: str) -> None:
+        if len(self.warnings) < self.MOST:
+            self.warnings.append({"line": number, "message": message})
 
     def add(self, other: "Report") -> None:
         self.created += other.created
         self.updated += other.updated
         self.failed += other.failed
-        self.errors = (self.errors + other.errors)[:100]
+        self.errors = (self.errors + other.errors)[: self.MOST]
+        self.warnings = (self.warnings + other.warnings)[: self.MOST]
+        self.end = other.end
 
     def body(self) -> dict:
-        return dict(vars(self))
+        errors = self.errors
+        if self.end:
+            errors = [*errors[: self.MOST - 1], self.end]
+        return {
+            "created": self.created,
+            "updated": self.updated,
+            "failed": self.failed,
+            "errors": errors,
+            "warnings": self.warnings,
+        }
 
 
 class Slots:
@@ -3221,11 +3636,8 @@ class Records:
 
     def _new(self, document: dict, keep_times: bool = False) -> "New":
         label, natural_key, fields = self.kind.split(document)
-        created = updated = None
-        if keep_times:
-            created = self._time(document, "created_at")
-            updated = self._time(document, "updated_at")
-        return self._ready(label, natural_key, fields, created, updated)
+        times = self._times(document) if keep_times else ()
+        return self._ready(label, natural_key, fields, *times)
 
     def _ready(self, label: str, natural_key: str, fields: dict, *times: Any) -> "New":
         """PayloadTooLarge when the fields take more than a record may hold."""
@@ -3237,17 +3649,26 @@ class Records:
         renamed = [self.kind.key] if label != old.label else []
         return renamed + changed_names(stored, fields)
 
-    def _time(self, document: dict, name: str) -> Optional[int]:
-        value = document.get(name)
+    def _times(self, document: dict) -> tuple:
+        """(created_at, updated_at, what is wrong with them): a time that cannot be read
+        or lies in the future does not cost the record, which is taken as of now."""
+        created, updated = document.get("created_at"), document.get("updated_at")
+        times = [self._time(value) for value in (created, updated)]
+        for name, moment in zip(OURS[1:], times):
+            if isinstance(moment, str):
+                return None, None, f"{name} {moment}: the line is taken as of now"
+        return *times, ""
+
+    def _time(self, value: Any) -> Any:
+        """Microseconds, None without a time, or what is wrong with it."""
         if value is None:
             return None
-        moment = parse_time(value) if isinstance(value, str) else None
+        moment = parse_time(value.strip()) if isinstance(value, str) else None
         if moment is None:
-            raise InvalidRequest(f"{name} must be an ISO 8601 time")
+            return "is no ISO 8601 time such as 2026-07-04T10:00:00Z"
         # An export of this very moment may be some microseconds ahead.
-        if moment > micros(self.clock() + 0.1):
-            raise InvalidRequest(f"{name} is in the future")
-        return moment
+        ahead = moment > micros(self.clock() + 0.1)
+        return "is in the future" if ahead else moment
 
     def _take(self, caller: Caller, items: list) -> "Report":
         """One transaction of an import; what is new is written together."""
@@ -3255,8 +3676,10 @@ class Records:
         keys = [new.natural_key for _, new in items if new]
         known, fresh = self._known(caller.workspace, keys), {}
         for line, new in items:
+            if new and new.warning:
+                report.warn(line.number, new.warning)
             if new is None:
-                report.fail(line.number, line.error)
+                report.fail(line)
             elif new.natural_key in known:
                 self._take_known(caller, line, new, report)
             elif new.natural_key in fresh:
@@ -3290,33 +3713,45 @@ class Records:
                 self._change(caller, old, merged, changed)
             report.updated += 1
         except PayloadTooLarge as err:
-            report.fail(line.number, err.message)
+            report.fail(line._replace(error=err.message))
 
     def jsonl(self, workspace: int, filters: Filters = EVERY) -> Iterator[str]:
         """The exact format: each record as /v1 shows it, times to the microsecond."""
         document = json_sql(self.kind.prefix, self.kind.key, exact=True)
         return self._lines(workspace, filters, document)
 
-    def csv(
-        self, workspace: int, filters: Filters = EVERY, raw: bool = False
-    ) -> Iterator[str]:
-        """RFC 4180 with a column for every field name met; InvalidRequest above 500."""
-        names = ["id", self.kind.key, "created_at", "updated_at"]
-        names += self._field_names(workspace, filters)
-        yield csv_text([[csv_cell(name, raw) for name in names]])
-        for text in self.jsonl(workspace, filters):
-            documents = parse_lines(text)
-            rows = [[csv_cell(d.get(n), raw) for n in names] for d in documents]
-            yield csv_text(rows)
+    HELD = 2**21  # characters of an export that are held, to be read only once
 
-    def _field_names(self, workspace: int, filters: Filters) -> list:
-        names = set()
-        for text in self._lines(workspace, filters, "fields"):
-            names.update(*parse_lines(text))
-            if len(names) > 500:
-                message = "more than 500 field names do not fit CSV: use JSONL"
-                raise InvalidRequest(message)
-        return sorted(names)
+    def csv(
+        self,
+        workspace: int,
+        filters: Filters = EVERY,
+        raw: bool = False,
+        bom: bool = False,
+    ) -> Iterator[str]:
+        """RFC 4180, a column for every field name met. A large export is read twice,
+        and what is first met then is in the column `{more}`."""
+        ours = ["id", self.kind.key, *OURS[1:]]
+        texts = self._held(self.jsonl(workspace, filters))
+        if texts is not None:
+            columns = csv_columns(documents_of(texts), ours)
+        else:
+            fields = documents_of(self._lines(workspace, filters, "fields"))
+            columns = csv_columns(fields, ours)._replace(more=True)
+            texts = self.jsonl(workspace, filters)
+        yield "\ufeff" * bom + csv_text([csv_head(ours, columns, raw)])
+        for text in texts:
+            yield csv_text(csv_rows(parse_lines(text), ours, columns, raw))
+
+    def _held(self, texts: Iterator[str]) -> Optional[list]:
+        """All of them, or None if they are too much to be held."""
+        held, size = [], 0
+        for text in texts:
+            held.append(text)
+            size += len(text)
+            if size > self.HELD:
+                return None
+        return held
 
     def _lines(self, workspace: int, filters: Filters, value: str) -> Iterator[str]:
         """A line with this SQL's value for each record that matches, oldest first, many
@@ -4551,6 +4986,18 @@ def refuse_encoded(environ: dict) -> None:
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
 
 
+CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+
+
+def sent_charset(environ: dict) -> str:
+    """The text encoding that the Content-Type names, UTF-8 where it names none."""
+    named = CHARSET.search(environ.get("CONTENT_TYPE", ""))
+    known = charset(named[1]) if named else "utf-8"
+    if known is None:
+        raise UnsupportedMediaType(f"charset {named[1][:40]} is not known: send UTF-8")
+    return known
+
+
 def read_json() -> dict:
     """The request's JSON object; 400 for anything else."""
     return parse_object(read_json_body().removeprefix(BOM))
@@ -5471,8 +5918,8 @@ def add_files(app: Api, records: Records) -> None:
     @app.get(f"/v1/{kind.plural}.csv", needs=(read,), lane="export")
     def export_csv(caller: Caller) -> Iterator[bytes]:
         pairs = read_query()
-        raw = dict(pairs).get("raw") == "1"
-        lines = records.csv(caller.workspace, read_filters(kind, pairs), raw)
+        raw, bom = (dict(pairs).get(name) == "1" for name in ("raw", "bom"))
+        lines = records.csv(caller.workspace, read_filters(kind, pairs), raw, bom)
         return export(lines, "text/csv; charset=utf-8")
 
     def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
@@ -5483,11 +5930,14 @@ def add_files(app: Api, records: Records) -> None:
             refuse_encoded(request.environ)
             if media_type(request.environ) not in medias:
                 raise UnsupportedMediaType(f"send {medias[0]}")
-            lines = bounded_lines(request.environ["wsgi.input"], records.longest_line)
-            report = take_all(records, caller, read_lines(lines, kind.key))
-            return dump(report.body())
+            file = request.environ["wsgi.input"], kind.key, records.longest_line
+            return dump(take_all(records, caller, read_lines(*file)).body())
 
-    add_import(f"/v1/{kind.plural}.csv", ("text/csv",), read_csv)
+    def read_sent_csv(*file: Any) -> Iterator[Line]:
+        column = dict(read_query()).get("column")
+        return read_csv(*file, sent_charset(request.environ), column)
+
+    add_import(f"/v1/{kind.plural}.csv", ("text/csv",), read_sent_csv)
     jsonl = ("application/jsonl", "application/x-ndjson")
     add_import(f"/v1/{kind.plural}.jsonl", jsonl, read_jsonl)
 
@@ -7087,39 +7537,54 @@ class Progress:
 
 def records_of(services: Services, args: argparse.Namespace) -> tuple:
     """(the records of --kind, the number of --workspace, csv or jsonl)."""
-    form = args.file.rpartition(".")[2].lower()
+    form = "csv" if args.file.lower().endswith(".csv") else "jsonl"
+    if form != "csv" and any(getattr(args, name, None) for name in OF_CSV):
+        raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
     workspace = services.workspaces.find(args.workspace)
     return getattr(services, args.kind), workspace, form
+
+
+OF_CSV = ("encoding", "column", "raw", "bom")
 
 
 @on_database(made=True)
 def import_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
     caller = operator("cli", workspace)
-    read_lines = {"csv": read_csv, "jsonl": read_jsonl}[form]
     report = Report()
     try:
         with open(args.file, "rb") as file:
             progress = Progress(os.fstat(file.fileno()).st_size)
-            lines = read_lines(
-                bounded_lines(file, records.longest_line), records.kind.key
-            )
+            lines = read_file(file, form, records, args)
             for report in records.take_in(caller, lines):
                 progress.show(file.tell(), f"{report.created + report.updated} lines")
             progress.end()
     except OSError as err:
         raise Mistake(f"{args.file} cannot be read: {err.strerror}") from None
     print(f"{report.created} created, {report.updated} updated, {report.failed} failed")
-    for error in report.errors:
-        print(f"line {error['line']}: {error['message']}", file=sys.stderr)
+    body = report.body()
+    for named in body["errors"] + body["warnings"]:
+        print(f"line {named['line']}: {named['message']}", file=sys.stderr)
     if report.failed:
         raise Mistake(f"{report.failed} lines of {args.file} were not taken")
+
+
+def read_file(
+    file: Any, form: str, records: Records, args: argparse.Namespace
+) -> Iterator[Line]:
+    what = file, records.kind.key, records.longest_line
+    if form == "jsonl":
+        return read_jsonl(*what)
+    return read_csv(*what, charset(args.encoding or "utf-8"), args.column)
 
 
 @on_database(made=False)
 def export_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
-    texts = getattr(records, form)(workspace)
+    if form == "csv":
+        texts = records.csv(workspace, raw=args.raw, bom=args.bom)
+    else:
+        texts = records.jsonl(workspace)
     total, count = records.total(workspace), 0
     progress = Progress(total)
     with (
@@ -7207,8 +7672,13 @@ def option(cast: Callable) -> Callable:
 
 
 def a_data_file(text: str) -> None:
-    if not text.lower().endswith((".csv", ".jsonl")):
-        raise ValueError("FILE.csv or FILE.jsonl")
+    if not text.lower().endswith((".csv", ".jsonl", ".ndjson")):
+        raise ValueError("FILE.csv, FILE.jsonl or FILE.ndjson")
+
+
+def an_encoding(text: str) -> None:
+    if charset(text) is None:
+        raise ValueError("utf-8, utf-16, windows-1252, shift_jis …")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -7292,9 +7762,9 @@ def add_file_commands(commands: Any) -> None:
         (
             "import",
             import_file,
-            "take in FILE.csv or FILE.jsonl; known ones are updated",
+            "take in FILE.csv, .jsonl or .ndjson; known ones are updated",
         ),
-        ("export", export_file, "write FILE.csv or FILE.jsonl, which must not exist"),
+        ("export", export_file, "write FILE.csv, .jsonl or .ndjson, not there yet"),
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("file", metavar="FILE", type=option(a_data_file))
@@ -7302,6 +7772,20 @@ def add_file_commands(commands: Any) -> None:
         command.add_argument("--kind", choices=kinds, default=kinds[0])
         command.add_argument("--workspace", default="default")
         command.set_defaults(run=run)
+        if name == "import":
+            command.add_argument(
+                "--encoding",
+                metavar="E",
+                type=option(an_encoding),
+                help="of a CSV file without a BOM (utf-8)",
+            )
+            help_ = "the CSV column that is the email, or a company's name"
+            command.add_argument("--column", metavar="NAME", help=help_)
+        else:
+            help_ = "CSV without the ' before what a spreadsheet would run"
+            command.add_argument("--raw", action="store_true", help=help_)
+            help_ = "CSV with a byte order mark, for Excel"
+            command.add_argument("--bom", action="store_true", help=help_)
     command = commands.add_parser("backup", help="copy the database, running or not")
     command.add_argument("file", metavar="FILE", help="must not exist")
     command.set_defaults(run=backup)

@@ -316,11 +316,16 @@ def counts(answer):
     """(created, updated, failed, lines with an error) of an import's report."""
     assert answer.status_int == 200, answer.text
     report = answer.json
-    assert list(report) == ["created", "updated", "failed", "errors"]
-    for error in report["errors"]:
+    assert list(report) == ["created", "updated", "failed", "errors", "warnings"]
+    for error in report["errors"] + report["warnings"]:
         assert set(error) == {"line", "message"} and error["message"]
     lines = [error["line"] for error in report["errors"]]
     return report["created"], report["updated"], report["failed"], lines
+
+
+def warned(answer):
+    """The lines of an import's report that have a warning."""
+    return [warning["line"] for warning in answer.json["warnings"]]
 
 
 def exported(api, path="/v1/contacts.jsonl", **options):
@@ -556,3 +561,20 @@ def served(make):
     for server, thread in started:
         server.stop()
         thread.join(20)
+
+
+SMALL, LARGE = 4_000, 64_000  # sixteen times as much: a square would take 256 × as long
+
+
+def growth(work, make):
+    """How many times as long the large input takes as the small one, at its best."""
+    spent = {}
+    for size in (SMALL, LARGE):
+        value, best = make(size), float("inf")
+        for _ in range(5):
+            began = time.thread_time()
+            for _ in range(LARGE // size):
+                work(value)
+            best = min(best, time.thread_time() - began)
+        spent[size] = best / (LARGE // size)
+    return spent[LARGE] / spent[SMALL]

@@ -68,6 +68,7 @@ RISKY_TEXTS = [
     quotes + text
     for quotes in ("", "'", "''", "'''")
     for text in (*RISKY, *(f"{char}1+1" for char in RISKY), "")
+    if quotes + text
 ]
 PLAIN_TEXTS = [
     *("a", "'a", "''a", "5", "05", "true", "null", " ", " =1", "a=1", "'a=", "é", "()"),
@@ -169,9 +170,11 @@ CELLS = [
     ("5.0", "5.0"),
     ("true", "true"),
     ("null", "null"),
-    (" ", " "),
+    (" ", None),
+    ("x ", "x "),
+    (" x", "x"),
     ("=1", "=1"),
-    (" [1]", " [1]"),
+    (" [1]", [1]),
     ("\u00a0x\u00a0", "\u00a0x\u00a0"),
 ]
 
@@ -259,16 +262,25 @@ def test_a_jsonl_file_may_begin_with_a_bom(free):
     assert counts(upload(free, content)) == (1, 0, 1, [2])
 
 
-def test_500_field_names_fit_a_csv_and_501_are_400(free):
+def test_500_field_names_fit_a_csv_and_more_are_json_in_a_last_column(free):
     free.add("a@x.org", **{f"f{n:03}": "x" for n in range(300)})
     free.add("b@x.org", **{f"f{n:03}": "x" for n in range(200, 500)})
     assert len(cells(free)[0]) == 504
-    free.add("c@x.org", plan="pro", one="x")
-    answer = free.get("/v1/contacts.csv")
-    assert failure(answer) == (400, "invalid_request", None)
-    assert "JSONL" in answer.json["error"]["message"]
-    assert len(exported(free)) == 3
-    assert len(cells(free, "/v1/contacts.csv?filter[plan]=pro")[0]) == 6
+    free.add("c@x.org", plan="pro", f201="y", one=[1], nothing=None)
+    head, *rows = cells(free)
+    assert (len(head), head[-1]) == (505, "{more}")
+    # The most common ones stay; of those that are as rare the first ones.
+    assert "f201" in head and "f299" in head and "f499" in head and "one" not in head
+    assert [row[-1] for row in rows[:1]] == [""]
+    more = json.loads(rows[2][-1])
+    assert more == {"nothing": None, "one": [1], "plan": "pro"}
+    key = free.key("secret", workspace="copy")
+    file = free.get("/v1/contacts.csv").body
+    assert counts(upload(free, file, "/v1/contacts.csv", key=key)) == (3, 0, 0, [])
+    assert [fields_of(c) for c in exported(free, key=key)] == [
+        fields_of(c) for c in exported(free)
+    ]
+    assert len(cells(free, "/v1/contacts.csv?filter[plan]=pro")[0]) == 8
 
 
 @pytest.mark.parametrize(
@@ -458,18 +470,5 @@ def test_any_set_of_text_fields_survives_csv_exactly(free):
         shown = exported(free, key=second)
         for document in shown:
             del document["id"]
-        assert shown == sent
-
-
-def test_a_csv_head_whose_quote_never_ends_is_given_up_after_some_lines():
-    taken = []
-
-    def lines():
-        yield b'email,"\n'
-        for number in range(10_000):
-            taken.append(number)
-            yield b"x" * 1000 + b"\n"
-
-    with pytest.raises(contactapi.InvalidRequest):
-        list(contactapi.read_csv(lines(), "email"))
-    assert len(taken) < contactapi.LONGEST_HEAD / 1000 < 10_000
+        wanted = [{n: v for n, v in document.items() if v != ""} for document in sent]
+        assert shown == wanted  # the empty text is CSV's one exception

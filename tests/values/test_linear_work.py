@@ -1,28 +1,12 @@
 """Work on what was sent grows no faster than its bytes (CONTRACT section 7)."""
 
 import sys
-import time
 import unicodedata
 
 import pytest
 
 import contactapi
-
-SMALL, LARGE = 4_000, 64_000  # sixteen times as much: a square would take 256 × as long
-
-
-def growth(work, make):
-    """How many times as long the large input takes as the small one, at its best."""
-    spent = {}
-    for size in (SMALL, LARGE):
-        value, best = make(size), float("inf")
-        for _ in range(5):
-            began = time.thread_time()
-            for _ in range(LARGE // size):
-                work(value)
-            best = min(best, time.thread_time() - began)
-        spent[size] = best / (LARGE // size)
-    return spent[LARGE] / spent[SMALL]
+from client import growth
 
 
 def refused(work):
