@@ -25,6 +25,12 @@ quick = hypothesis.settings(
 # Everything that JSON in UTF-8 can say; the edges of CSV are drawn more often.
 EDGES = [
     "",
+    " ",
+    " a ",
+    "＝x",
+    "{more}",
+    "a@x.org",
+    "sep=;",
     "'",
     "''=x",
     "'=x",
@@ -128,7 +134,9 @@ def test_any_set_of_text_fields_survives_csv_exactly(services, fields):
     first = take_in(services, contactapi.read_jsonl, content)
     file = "".join(services.contacts.csv(first)).encode()
     second = take_in(services, contactapi.read_csv, file)
-    assert stored(services, second) == sent
+    # The empty text is CSV's one exception.
+    wanted = [{n: v for n, v in one.items() if v != ""} for one in sent]
+    assert stored(services, second) == wanted
 
 
 # ---------------------------------------------------------------------------
@@ -140,8 +148,8 @@ def test_any_set_of_text_fields_survives_csv_exactly(services, fields):
 @given(texts)
 def test_a_cell_brings_its_text_back_and_runs_no_formula(text):
     cell = contactapi.csv_cell(text)
-    assert contactapi.csv_value(cell) == text
-    assert not re.match(r"[=+\-@\t\r\n{\[]", cell)
+    assert not text or contactapi.csv_value(cell) == text
+    assert not re.match(r"[=+\-@＝＋－＠\t\r\n{\[]", cell)
 
 
 locals_ = st.text(min_size=1, max_size=70)
