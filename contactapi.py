@@ -3429,6 +3429,7 @@ class Records:
         found = f"SELECT {columns} FROM {table} WHERE"
         self.by_uid = f"{found} workspace_id = ? AND"
         self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
+        self.by_number = f"{found} id = ? AND uid = ?"
         self.insert = (
             f"INSERT INTO {table} ({columns}, workspace_id, words) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -3542,10 +3543,10 @@ class Records:
         sent, renamed = self.kind.others(document), None
         if self.kind.key in document:
             renamed = self.kind.clean(document[self.kind.key])
-        self.get(caller.workspace, uid)  # 404 needs no transaction
+        number = self._number(caller.workspace, uid)
 
         def work() -> Row:
-            old = self.get(caller.workspace, uid)
+            old = self._numbered(number, uid)
             label, natural_key = renamed or (old.label, old.natural_key)
             stored = json.loads(old.fields)
             fields = merge_patch(stored, sent) if merge else {**stored, **sent}
@@ -3561,10 +3562,10 @@ class Records:
 
     def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Erases the record and all that was known of it; its tombstone stays."""
-        self.get(caller.workspace, uid)
+        number = self._number(caller.workspace, uid)
 
         def work() -> None:
-            self._delete(caller, self.get(caller.workspace, uid))
+            self._delete(caller, self._numbered(number, uid))
 
         return work
 
@@ -3593,10 +3594,10 @@ class Records:
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
-        self.get(caller.workspace, uid)
+        number = self._number(caller.workspace, uid)
 
         def work() -> int:
-            row = self.get(caller.workspace, uid)
+            row = self._numbered(number, uid)
             erased = self.events.erase(self.kind.name, row.id)
             draft = self._draft("updated", caller, row, [])
             self.events.add(draft._replace(owner=self.kind.name + RESTATED))
@@ -3785,6 +3786,22 @@ class Records:
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
         row = self.store.row(self.by_key, (workspace, natural_key))
         return row and Row._make(row)
+
+    def _number(self, workspace: int, uid: Optional[str]) -> int:
+        """What a work finds its record by; a 404 needs no transaction."""
+        where, params = self.store.has_uid(self.kind.table, uid or "")
+        sql = f"SELECT id FROM {self.kind.table} WHERE workspace_id = ? AND {where}"
+        row = uid and self.store.row(sql, (workspace, *params))
+        if not row:
+            raise NotFound(f"there is no such {self.kind.name}")
+        return row[0]
+
+    def _numbered(self, number: int, uid: str) -> Row:
+        """Inside the transaction the record may have gone, its number be another's."""
+        row = self.store.row(self.by_number, (number, uid))
+        if row is None:
+            raise NotFound(f"there is no such {self.kind.name}")
+        return Row._make(row)
 
     def _find_uid(self, workspace: int, uid: str) -> Optional[Row]:
         where, params = self.store.has_uid(self.kind.table, uid)
@@ -5482,13 +5499,17 @@ class Api(Bottle):
             outcome = Outcome(None, err)
         return self.written_answer(environ, outcome)
 
-    def answer(self, environ: dict) -> tuple:
+    def answer(self, environ: dict) -> Optional[tuple]:
         """(status, headers, body). Around Bottle, so that its own failures have our
-        headers, too. It is not to be sent when the environ says that there is
-        something to write first (`contactapi.write`), or that this request goes on in
-        another lane (`contactapi.elsewhere`)."""
+        headers, too. None where it cannot be had yet: the environ says what there is to
+        write first (`contactapi.write`), or in which other lane this request goes on
+        (`contactapi.elsewhere`)."""
         if "contactapi.id" not in environ:
             self.prepare(environ)
+        made = self._handle(environ)
+        if "contactapi.write" in environ or "contactapi.elsewhere" in environ:
+            return None
+        environ["contactapi.made"] = made
         head = []
 
         def respond(status: str, headers: list, exc_info: Any = None) -> None:
@@ -5540,6 +5561,8 @@ class Api(Bottle):
         return headers
 
     def _handle(self, environ: dict) -> Any:
+        if "contactapi.made" in environ:  # `wsgi` asks for what there is
+            return environ.pop("contactapi.made")
         try:
             err = self.refusal(environ)
         except Exception as failure:
@@ -6811,15 +6834,16 @@ class ShortLane:
     def serve(self, channel: Channel) -> None:
         environ = channel.environ()
         environ["contactapi.lane"] = "short"
-        environ["contactapi.answer"] = self.app.answer(environ)
+        answer = self.app.answer(environ)
         self.passed += 1
-        if "contactapi.elsewhere" in environ:
-            self.dispatcher.lanes[environ.pop("contactapi.elsewhere")].put(channel)
+        if answer is not None:
+            environ["contactapi.answer"] = answer
+            self.dispatcher.send(channel)
         elif "contactapi.write" in environ:
             self.waiting.append(channel)
             self.go_on()
         else:
-            self.dispatcher.send(channel)
+            self.dispatcher.lanes[environ.pop("contactapi.elsewhere")].put(channel)
 
     def go_on(self) -> None:
         """Does what waits, if a transaction is open or can be had at once."""
