@@ -3789,10 +3789,12 @@ class Records:
 
     def _number(self, workspace: int, uid: Optional[str]) -> int:
         """What a work finds its record by; a 404 needs no transaction."""
-        where, params = self.store.has_uid(self.kind.table, uid or "")
-        sql = f"SELECT id FROM {self.kind.table} WHERE workspace_id = ? AND {where}"
-        row = uid and self.store.row(sql, (workspace, *params))
-        if not row:
+        row = None
+        if uid is not None:
+            where, params = self.store.has_uid(self.kind.table, uid)
+            sql = f"SELECT id FROM {self.kind.table} WHERE workspace_id = ? AND {where}"
+            row = self.store.row(sql, (workspace, *params))
+        if row is None:
             raise NotFound(f"there is no such {self.kind.name}")
         return row[0]
 
