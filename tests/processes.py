@@ -439,7 +439,7 @@ def until(question, within=PATIENCE):
     """Asks until the answer is true; returns it, or the false one at the deadline."""
     deadline = time.monotonic() + within
     while not (answer := question()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     return answer
 
 

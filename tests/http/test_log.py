@@ -4,12 +4,12 @@ import io
 import json
 import logging
 import re
-import time
 
 import pytest
 
 import contactapi
 from client import PAGE, UNKNOWN, keep_house, upload
+from processes import until
 
 
 def test_a_request_is_one_line_without_what_is_personal(api, caplog):
@@ -225,9 +225,7 @@ def test_what_goes_wrong_in_a_thread_is_in_the_log_under_its_name(free, written)
     housekeeper.SECONDS = 0.001
     housekeeper.tick = lambda: fail(MARKS[0])
     housekeeper.start()
-    deadline = time.monotonic() + 10
-    while "in fail" not in stream.getvalue() and time.monotonic() < deadline:
-        time.sleep(0.001)
+    assert until(lambda: "in fail" in stream.getvalue())
     housekeeper.stop()
     text = stream.getvalue()
     assert "housekeeping" in text and "in fail" in text

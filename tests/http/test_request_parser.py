@@ -2,12 +2,12 @@
 
 import random
 import sys
-import time
 
 import pytest
 from waitress.adjustments import Adjustments
 from waitress.parser import ParsingError
 
+from client import seconds
 from contactapi import MOST_FIELDS, ChunkedBody, OverflowableBuffer, Parser
 
 KIB = 1024
@@ -238,16 +238,6 @@ def test_a_body_over_its_limit_is_413_with_a_length_or_in_chunks(pieces):
 
 
 # -- how much work it is
-
-
-def seconds(work):
-    """What the processor needs for it, at best."""
-    taken = []
-    for _ in range(7):
-        began = time.thread_time()
-        work()
-        taken.append(time.thread_time() - began)
-    return min(taken)
 
 
 def fed(size, times=1):

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import threading
-import time
 
 import pytest
 import webtest
@@ -22,6 +21,7 @@ from client import (
     jsonl,
     upload,
 )
+from processes import until
 
 FILES = [f"/v1/{kind}.{form}" for kind in ("contacts", "companies") for form in MEDIA]
 
@@ -618,9 +618,7 @@ def test_a_third_import_at_once_is_429(free):
     ]
     for thread, body in zip(threads, bodies):
         thread.start()
-        deadline = time.monotonic() + 20
-        while not body.asked and time.monotonic() < deadline:
-            time.sleep(0.001)
+        assert until(lambda body=body: body.asked)
     assert busy(upload(free, jsonl({"email": "b@x.org"})))
     assert busy(upload(free, "name\nB\n", "/v1/companies.csv"))
     assert free.get("/v1/contacts.csv").status_int == 200

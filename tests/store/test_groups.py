@@ -10,7 +10,8 @@ import struct
 import pytest
 
 import contactapi
-from client import a_busy_writer, feed, until
+from client import a_busy_writer, feed
+from processes import until
 
 
 def begun(client, method, body, key, path=""):
@@ -32,7 +33,7 @@ def queued(client, *requests):
     sockets = []
     for number, request in enumerate(requests, 1):
         sockets.append(begun(client, "POST", *request))
-        until(lambda number=number: waiting(client) == number)
+        assert until(lambda number=number: waiting(client) == number)
     return sockets
 
 
@@ -233,7 +234,7 @@ def test_who_is_gone_when_all_is_done_again_is_stored_all_the_same(
     with a_busy_writer(store):
         sockets += queued(client, *secretly(client, "gone@x.org", "bad@x.org"))
     assert received(sockets[1])[0] == 500
-    until(lambda: caplog.text.count("POST /v1/contacts 201") == 1)
+    assert until(lambda: caplog.text.count("POST /v1/contacts 201") == 1)
     assert client.emails() == ["gone@x.org"]
 
 
@@ -266,8 +267,8 @@ def test_who_does_not_wait_for_the_answer_is_stored_and_logged(served, caplog):
     with a_busy_writer(client.services.store):
         (sock,) = queued(client, *secretly(client, "gone@x.org"))
         hang_up(sock)
-    until(lambda: client.emails() == ["gone@x.org"])
-    until(lambda: "POST /v1/contacts 201" in caplog.text)
+    assert until(lambda: client.emails() == ["gone@x.org"])
+    assert until(lambda: "POST /v1/contacts 201" in caplog.text)
 
 
 def test_reads_are_answered_while_another_process_holds_the_database(served, tmp_path):
