@@ -4495,6 +4495,38 @@ def clean_progress(document: dict) -> tuple:
     return status, duration
 
 
+# -- all of them
+
+
+class Services(NamedTuple):
+    """Everything that stands on one open database."""
+
+    store: Store
+    workspaces: Workspaces
+    keys: Keys
+    events: Events
+    contacts: Records
+    companies: Records
+    calls: Calls
+
+    def close(self, in_use: bool = False) -> None:
+        self.store.patience = 1
+        try:
+            self.keys.save_last_used()
+        except Unavailable as err:
+            log.warning("the last use of keys was not saved: %s", err.__cause__)
+        self.store.close(in_use)
+
+    def stop(self, in_use: bool) -> None:
+        """A server's end: no copy stays of what was erased."""
+        self.store.patience = 1
+        try:
+            self.store.rewrite_if_due()
+        except Unavailable as err:
+            log.warning("the file is rewritten at the next stop: %s", err.__cause__)
+        self.close(in_use)
+
+
 ###############################################################################
 # Limiter #####################################################################
 ###############################################################################
@@ -6004,7 +6036,7 @@ class Stream:
         leave_slot(self.environ)
 
 
-def add_events(app: Api, services: "Services") -> None:
+def add_events(app: Api, services: Services) -> None:
     @app.get("/v1/events", needs=(EVERYTHING,), lane="long")
     def list_events(caller: Caller) -> str:
         after, limit = read_place()
@@ -7270,35 +7302,6 @@ def url_of(sock: socket.socket) -> str:
 ###############################################################################
 
 # -- assembly
-
-
-class Services(NamedTuple):
-    """Everything that stands on one open database."""
-
-    store: Store
-    workspaces: Workspaces
-    keys: Keys
-    events: Events
-    contacts: Records
-    companies: Records
-    calls: Calls
-
-    def close(self, in_use: bool = False) -> None:
-        self.store.patience = 1
-        try:
-            self.keys.save_last_used()
-        except Unavailable as err:
-            log.warning("the last use of keys was not saved: %s", err.__cause__)
-        self.store.close(in_use)
-
-    def stop(self, in_use: bool) -> None:
-        """A server's end: no copy stays of what was erased."""
-        self.store.patience = 1
-        try:
-            self.store.rewrite_if_due()
-        except Unavailable as err:
-            log.warning("the file is rewritten at the next stop: %s", err.__cause__)
-        self.close(in_use)
 
 
 def open_services(

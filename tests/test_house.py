@@ -55,6 +55,10 @@ def names_used(text):
         for node in outside_bodies(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 yield node.id, statement.lineno
+    for node in ast.walk(ast.parse(text)):  # an annotation may name a class in quotes
+        said = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if said and re.fullmatch(r"[A-Z]\w*", node.value):
+            yield node.value, node.lineno
 
 
 def outside_bodies(node):
@@ -108,13 +112,16 @@ def test_a_section_uses_only_sections_above_it():
     assert below == set()
 
 
-def test_the_test_of_the_sections_sees_a_use_inside_a_function_body():
+@pytest.mark.parametrize(
+    "use", ["return [B() for _ in (1,)]", 'x: "B"', "def inner(x=B): pass"]
+)
+def test_the_test_of_the_sections_sees_a_use_in_a_body_and_in_quotes(use):
     banner = "#" * 79 + "\n# {0} {1}\n" + "#" * 79 + "\n"
     first, second = (banner.format(n, "#" * (76 - len(n))) for n in ("One", "Two"))
-    text = f"{first}def a():\n    return [b() for _ in (1,)]\n{second}def b(): pass\n"
+    text = f"{first}def a():\n    {use}\n{second}class B: pass\n"
     section, defined = section_of(text), names_defined(text)
-    used = [(name, line) for name, line in names_used(text) if name in defined]
-    assert [section(defined[n]) > section(line) for n, line in used] == [True]
+    used = {name: line for name, line in names_used(text) if name in defined}
+    assert [section(defined[n]) > section(line) for n, line in used.items()] == [True]
 
 
 def test_peewee_appears_only_in_storage_and_services():
