@@ -185,6 +185,23 @@ def _read_begun(stream, head):
     return Answer(status, headers, body)
 
 
+def assert_error(answer, *statuses, code=None):
+    """The contract's one shape of an error, with the headers that every answer has."""
+    assert answer is not None, "no answer at all"
+    assert answer.status in statuses, answer
+    assert answer.headers["content-type"] == "application/json; charset=utf-8", answer
+    assert answer.headers["cache-control"] == "no-store", answer
+    assert answer.headers["x-content-type-options"] == "nosniff", answer
+    assert answer.headers["x-request-id"], answer
+    assert set(answer.json) == {"error"}, answer
+    assert (
+        {"code", "message"} <= set(answer.json["error"]) <= {"code", "message", "param"}
+    )
+    assert all(type(text) is str and text for text in answer.json["error"].values())
+    if code:
+        assert answer.json["error"]["code"] == code, answer
+
+
 # ---------------------------------------------------------------------------
 # Clients
 # ---------------------------------------------------------------------------
@@ -275,6 +292,15 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+
+def half(data, where):
+    """Cuts a request in two: after its first byte, in its head or in its body."""
+    head = data.index(b"\r\n\r\n") + 4
+    cut = {"first byte": 1, "head": head // 2, "body": head + (len(data) - head) // 2}[
+        where
+    ]
+    return data[:cut], data[cut:]
 
 
 # ---------------------------------------------------------------------------
@@ -487,6 +513,14 @@ def running(*tasks):
         raise errors[0]
 
 
+def big_contacts(server, count=60, size=60_000):
+    """Makes contacts whose first page is a few megabytes, more than sockets buffer."""
+    with Client(server.port) as client:
+        for n in range(count):
+            body = {"email": f"big{n}@big.example", "pad": "x" * size}
+            assert client.ask("POST", "/v1/contacts", body).status == 201
+
+
 # ---------------------------------------------------------------------------
 # Terminals
 # ---------------------------------------------------------------------------
@@ -571,3 +605,7 @@ def traces_of(markers, folder):
             (path.name, text) for text in markers if text.lower().encode() in data
         ]
     return found
+
+
+def garbage(length=20_000):
+    return random.Random(5).randbytes(length)
