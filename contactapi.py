@@ -588,16 +588,37 @@ def has_control(text: str) -> bool:
 
 
 def clean_email(value: Any) -> tuple:
-    """(as written, as compared). Compared after NFC with only A-Z folded: any wider
-    folding lets a look-alike take a stored address over (CONTRACT section 1)."""
+    """(as written, as compared), without surrounding space and invisible characters."""
     if value is None:
         raise InvalidEmail("email is required", "email")
-    text = value.strip() if isinstance(value, str) else ""
+    text = trim(value) if isinstance(value, str) else ""
     if not is_email(text):
         raise InvalidEmail("email must be a valid address", "email")
+    return text, email_key(text)
+
+
+def email_key(text: str) -> str:
+    """What an address is compared by: the local part in NFC with only A-Z folded, for
+    any wider folding lets a look-alike take a stored address over (CONTRACT section
+    1); the domain as browsers send it. ValueError for a domain that is none."""
     if text.isascii():
-        return text, text.lower()
-    return text, nfc(text).translate(ASCII_FOLD)
+        return text.lower()
+    local, _, domain = text.partition("@")
+    return f"{nfc(local).translate(ASCII_FOLD)}@{ascii_host(domain)}"
+
+
+def trim(text: str) -> str:
+    """Without surrounding white space and invisible characters (category Cf)."""
+    start, end = 0, len(text)
+    while start < end and is_blank(text[start]):
+        start += 1
+    while start < end and is_blank(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def is_blank(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) == "Cf"
 
 
 PLAIN_EMAIL = re.compile(
@@ -609,19 +630,30 @@ PLAIN_EMAIL = re.compile(
 
 
 def is_email(text: str) -> bool:
-    """One @, no space or control, a local part of 1-64 octets, a domain of two or
-    more labels (letters of any script), 254 octets at most."""
+    """One @; before it the characters of HTML's email field and letters, digits and
+    marks of any script, 1-64 octets; behind it a domain of two or more labels (letters
+    of any script); 254 octets at most."""
     if len(text.encode("utf-8", "replace")) > 254:
         return False
     if PLAIN_EMAIL.fullmatch(text):
         return True
     local, at, domain = text.partition("@")
-    if not at or "@" in domain or not 1 <= len(local.encode()) <= 64:
-        return False
-    if has_control(text) or any(char.isspace() for char in text):
+    if not at or not 1 <= len(local.encode()) <= 64 or not all(map(is_local, local)):
         return False
     labels = domain.split(".")
-    return len(labels) >= 2 and all(is_label(label) for label in labels)
+    return len(labels) >= 2 and all(map(is_label, labels)) and is_host(domain)
+
+
+def is_local(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category[0] in "LM" or category == "Nd" or char in "!#$%&'*+/=?^_`{|}~.-"
+
+
+def is_host(text: str) -> bool:
+    try:
+        return bool(ascii_host(text))
+    except ValueError:
+        return False
 
 
 def is_label(label: str) -> bool:
@@ -2245,6 +2277,14 @@ class Store:
     def orphans(self) -> list:
         return self.rows("PRAGMA foreign_key_check")
 
+    def twins(self) -> Iterator[str]:
+        """Contacts whose address is another's, since addresses are compared anew."""
+        other = "SELECT uid FROM contact WHERE workspace_id = ? AND natural_key = ?"
+        for _, uid, workspace, label, key in addresses_with_more(self):
+            found = email_key_or(label, key)
+            if found != key and (row := self.row(other, (workspace, found))):
+                yield TWINS % (uid, row[0])
+
     def wrong_tallies(self) -> Iterator[str]:
         for table in (Contact._meta.table_name, Company._meta.table_name):
             sql = (
@@ -2579,8 +2619,56 @@ def make_uid_secret(store: Store) -> None:
     store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
 
 
+def compare_emails_anew(store: Store) -> None:
+    """Brings stored natural keys to the comparison of today. (A later one will need a
+    step of its own, which may do the same once more.) Two contacts that become one are
+    kept apart: the later one keeps its key, by which nobody can ask any more."""
+    for row in addresses_with_more(store):
+        number, uid, workspace, label, old = row
+        key = email_key_or(label, old)
+        if key == old:
+            continue
+        taken = "SELECT uid FROM contact WHERE workspace_id = ? AND natural_key = ?"
+        other = store.row(taken, (workspace, key))
+        if other:
+            log.warning(TWINS, uid, other[0])
+        else:
+            change = "UPDATE contact SET natural_key = ? WHERE id = ?"
+            store.run(change, (key, number))
+
+
+TWINS = (
+    "con_%s and con_%s have one address, which counted as two before: both are kept, "
+    "the first is found by its id alone: merge them and delete one"
+)
+
+
+def addresses_with_more(store: Store) -> Iterator[tuple]:
+    """(id, uid, workspace, label, natural key) of each contact whose address is not
+    ASCII alone: only those are compared in another way than by case."""
+    sql = (
+        "SELECT id, uid, workspace_id, label, natural_key FROM contact "
+        "WHERE id > ? AND label GLOB '*[^ -~]*' ORDER BY id LIMIT 1000"
+    )
+    last = 0
+    while rows := store.rows(sql, (last,)):
+        yield from rows
+        last = rows[-1][0]
+
+
+def email_key_or(label: str, key: str) -> str:
+    """An address that was valid once, and is none any more, keeps its key."""
+    try:
+        return email_key(trim(label))
+    except ValueError:
+        return key
+
+
 # The step at index n leads from schema n to schema n + 1.
-SCHEMA_2 = (KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret, EVENTS_THAT_REST)
+SCHEMA_2 = (
+    *(KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret, EVENTS_THAT_REST),
+    compare_emails_anew,
+)
 MIGRATIONS = (Step((SCHEMA_1,)), Step(SCHEMA_2, rewrites=True))
 
 
@@ -5122,13 +5210,21 @@ TIMES = {
 }
 
 
+def sought_key(kind: Kind, text: str) -> str:
+    """The natural key that a query means: a space in an address is the plus that was
+    not escaped."""
+    if kind is CONTACTS:
+        text = trim(text).replace(" ", "+")
+    return kind.clean(text)[1]
+
+
 def read_filters(kind: Kind, pairs: list) -> Filters:
     """What a list's query narrows it to (CONTRACT section 4)."""
     keys, words, named, times = set(), (), [], []
     for name, value in pairs:
         field_name = re.fullmatch(r"filter\[(.*)\]", name, re.DOTALL)
         if name == kind.key or (field_name and field_name[1] == kind.key):
-            keys.add(kind.clean(value)[1])
+            keys.add(sought_key(kind, value))
         elif name == "q":
             words = tuple(search_words(value))
         elif name in TIMES:
@@ -6113,7 +6209,7 @@ def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
             raise InvalidRequest(message, kind.key)
         part = fold(text)
     elif text is not None:
-        natural_keys = (kind.clean(text)[1],)
+        natural_keys = (sought_key(kind, text),)
     if "updated_since" in query:
         since = parse_time(query["updated_since"])
         if since is None:
@@ -7657,6 +7753,8 @@ def check(services: Services, args: argparse.Namespace) -> None:
         wrong += bool(found)
     path = services.store.path
     print(f"mode: {open_to_others(path) or 'ok'}")  # no damage
+    for pair in services.store.twins():
+        print(f"twins: {pair}")
     for kept in glob.glob(f"{glob.escape(path)}.schema-*.backup"):
         print(f"upgrade: {kept} is as it was before; delete it when all is well")
     print("configuration: ok")  # or we would not be here
