@@ -1,4 +1,6 @@
-"""Twilio on 127.0.0.1, as its published OpenAPI description has it.
+"""Who stands at the other end: Twilio, and a client that only reads events.
+
+Twilio is on 127.0.0.1, as its published OpenAPI description has it.
 
 The tables below say what github.com/twilio/twilio-oai, spec/json/twilio_api_v2010.json
 (read at commit d50069b of 2026-04-14) says of the operations CreateCall and UpdateCall:
@@ -254,3 +256,28 @@ def signed(client, path, form, signature=None, public=PUBLIC, **environ):
     }
     body = urlencode(form).encode()
     return client.ask("POST", path, body, key=None, headers=headers, **environ)
+
+
+class Mirror:
+    """A copy of the contacts, kept in step by nothing but GET /v1/events. `ask` takes a
+    path and returns the JSON that is answered."""
+
+    def __init__(self, ask):
+        self.ask, self.copy, self.after, self.seen = ask, {}, None, []
+
+    def follow(self, limit):
+        """Takes one page of events; whether there was any."""
+        after = f"&after={self.after}" if self.after else ""
+        page = self.ask(f"/v1/events?limit={limit}{after}")
+        for event in page["data"]:
+            self.seen.append(event["id"])
+            if event["type"] == "contact.deleted":
+                self.copy.pop(event["record"], None)
+            elif event["type"].startswith("contact."):
+                self.copy[event["record"]] = event["data"]
+        self.after = page["next_after"] or self.after
+        return bool(page["data"]) or page["has_more"]
+
+    def catch_up(self, limit):
+        while self.follow(limit):
+            pass

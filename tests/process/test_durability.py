@@ -18,6 +18,8 @@ from itertools import count
 
 import pytest
 
+from client import one_line
+from doubles import Mirror
 from processes import (
     SCRIPT,
     Client,
@@ -61,10 +63,6 @@ def busy_writer(server, name, promised):
                     return
 
     return writes
-
-
-def is_one_line(text):
-    return text.endswith("\n") and text.count("\n") == 1 and "Traceback" not in text
 
 
 # ---------------------------------------------------------------------------
@@ -392,7 +390,7 @@ def test_verify_refuses_what_is_no_backup(serve, tmp_path, how):
             db.execute("CREATE TABLE other (thing)")
             db.commit()
     verified = run(server.env, "backup", "--verify", copy)
-    assert (verified.returncode, is_one_line(verified.stderr)) == (1, True), verified
+    assert (verified.returncode, one_line(verified.stderr)) == (1, True), verified
     assert copy.exists() == (how != "not there")
 
 
@@ -404,7 +402,7 @@ def test_a_file_that_exists_is_never_overwritten(serve, tmp_path, command, name)
     server = serve()
     (tmp_path / name).write_text("precious")
     ran = run(server.env, command, tmp_path / name)
-    assert (ran.returncode, is_one_line(ran.stderr)) == (1, True), ran
+    assert (ran.returncode, one_line(ran.stderr)) == (1, True), ran
     assert name in ran.stderr
     assert (tmp_path / name).read_text() == "precious"
 
@@ -451,7 +449,7 @@ def test_check_finds_a_damaged_database_damaged(serve):
     ran = run(server.env, "check")
     assert ran.returncode == 1, ran
     assert "Traceback" not in ran.stdout + ran.stderr
-    assert is_one_line(ran.stderr), ran.stderr
+    assert one_line(ran.stderr), ran.stderr
 
 
 def test_check_finds_a_count_that_is_wrong(serve):
@@ -674,30 +672,9 @@ def test_a_stop_ends_an_import_after_the_batch_in_hand(serve, many_lines):
 # ---------------------------------------------------------------------------
 
 
-class Mirror:
-    """A copy of the contacts, kept in step by nothing but GET /v1/events."""
-
-    def __init__(self, server):
-        self.server, self.copy, self.after = server, {}, None
-        self.seen = []
-
-    def follow(self, limit):
-        """Takes one page of events; whether there was any."""
-        after = f"&after={self.after}" if self.after else ""
-        page = self.server.ask("GET", f"/v1/events?limit={limit}{after}").json
-        for event in page["data"]:
-            self.seen.append(event["id"])
-            if event["type"] == "contact.deleted":
-                self.copy.pop(event["record"], None)
-            else:
-                self.copy[event["record"]] = event["data"]
-        self.after = page["next_after"] or self.after
-        return bool(page["data"]) or page["has_more"]
-
-
 def test_a_mirror_that_follows_the_events_ends_equal_to_the_source(serve):
     server = serve()
-    mirror = Mirror(server)
+    mirror = Mirror(lambda path: server.ask("GET", path).json)
 
     def write(name):
         dice, ids = random.Random(name), {}
@@ -730,8 +707,7 @@ def test_a_mirror_that_follows_the_events_ends_equal_to_the_source(serve):
 
     with running(follow):
         together(*[write(f"w{n}") for n in range(8)])
-    while mirror.follow(1000):
-        pass
+    mirror.catch_up(1000)
     assert len(set(mirror.seen)) == len(mirror.seen) > 1000
     source = {contact["id"]: contact for contact in server.walk()}
     assert len(source) > 50
@@ -740,16 +716,14 @@ def test_a_mirror_that_follows_the_events_ends_equal_to_the_source(serve):
 
 def test_a_mirror_goes_on_where_it_was_after_a_crash(serve):
     server = serve()
-    mirror = Mirror(server)
+    mirror = Mirror(lambda path: server.ask("GET", path).json)
     for n in range(20):
         post(server, {"email": f"m{n}@mirror.example"})
-    while mirror.follow(3):
-        pass
+    mirror.catch_up(3)
     gone = server.ask("GET", "/v1/contacts?email=m19@mirror.example").json["data"][0]
     forget(server, gone)  # the position that the mirror holds is erased
     server.kill()
     server.start()
     post(server, {"email": "m3@mirror.example", "n": 3})
-    while mirror.follow(3):
-        pass
+    mirror.catch_up(3)
     assert mirror.copy == {contact["id"]: contact for contact in server.walk()}
