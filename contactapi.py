@@ -7288,7 +7288,13 @@ class Server(TcpWSGIServer):
         self.pull_trigger()
 
     def send_held(self) -> None:
-        while self.held and self.held[0][0] <= time.monotonic():
+        """What is left of a millisecond is slept: rounded, it would tell how long the
+        work took (an AUC of 0.61 with a large record, bench/timing.py)."""
+        while self.held:
+            early = self.held[0][0] - time.monotonic()
+            if early >= 0.001:
+                return
+            time.sleep(max(0, early))
             heapq.heappop(self.held)[-1].service()
 
     # the loop
@@ -7314,8 +7320,7 @@ class Server(TcpWSGIServer):
         self.pulled = False
         if self.held:
             seconds = min(seconds, max(0, self.held[0][0] - time.monotonic()))
-        # Rounded up: poll counts in milliseconds, and would be asked again and again.
-        seconds = math.ceil(seconds * 1000) / 1000
+        seconds = math.floor(seconds * 1000) / 1000  # poll counts in milliseconds
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
         self.send_held()
         for channel in list(self.behind):
