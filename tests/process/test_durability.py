@@ -599,6 +599,8 @@ def test_texts_survive_csv_and_a_spreadsheets_way_of_saving(serve, tmp_path):
         csv.writer(file, delimiter=";").writerows(rows)
     assert run(third.env, "import", tmp_path / "saved.csv").returncode == 0
     got = by_email(third.walk())
+    # What a spreadsheet leaves without quotes loses its space at the beginning.
+    texts[texts.index(" x ")] = "x "
     assert [got[f"t{n}@texts.example"]["text"] for n in range(len(texts))] == texts
 
 
@@ -617,13 +619,15 @@ def test_bad_lines_of_an_import_are_named_and_stop_nothing(serve, tmp_path):
     answer = server.ask("POST", "/v1/contacts.jsonl", b"\n".join(lines), headers)
     assert answer.status == 200, answer
     tally = answer.json
-    assert (tally["created"], tally["updated"], tally["failed"]) == (2, 0, 4)
-    assert [error["line"] for error in tally["errors"]] == [2, 3, 4, 5]
+    assert (tally["created"], tally["updated"], tally["failed"]) == (3, 0, 3)
+    assert [error["line"] for error in tally["errors"]] == [2, 3, 4]
+    assert [warning["line"] for warning in tally["warnings"]] == [5]
     ran = run(server.env, "import", tmp_path / "some.jsonl")
     assert "Traceback" not in ran.stdout + ran.stderr
-    assert set(by_email(server.walk())) == {"one@lines.example", "two@lines.example"}
+    names = {f"{name}@lines.example" for name in ("one", "future", "two")}
+    assert set(by_email(server.walk())) == names
     events = server.ask("GET", "/v1/events").json["data"]
-    assert [event["type"] for event in events] == ["contact.created"] * 2
+    assert [event["type"] for event in events] == ["contact.created"] * 3
 
 
 def test_a_stop_cuts_an_export_off_without_its_closing_chunk(serve, many_lines):
