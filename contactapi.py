@@ -869,6 +869,7 @@ def number_spellings(value: Any) -> list:
 # JSON, or that begins with the quotes that we put before those.
 RISKY = re.compile(r"'*[=+\-@＝＋－＠\t\r\n{\[]|'+\Z")
 NEEDS_NO_QUOTES = re.compile(r'(?! )[^",\r\n]*(?<! )')
+PLAIN_CELL = re.compile(r"""(?![ '=+\-@＝＋－＠\t{\[])[^",\r\n]*(?<! )""")  # neither
 MORE = "{more}"  # the column of what has none; a field of this name is spelled '{more}
 
 
@@ -880,9 +881,22 @@ def csv_cell(value: Any, raw: bool = False) -> str:
     return "" if value is None else dump(value)
 
 
-def csv_text(rows: Iterable[list]) -> str:
-    """RFC 4180. A text with a space at an end is quoted: a reader may trim others."""
-    return "".join([",".join(map(csv_quoted, row)) + "\r\n" for row in rows])
+def csv_text(rows: Iterable[list], raw: bool = False) -> str:
+    """Rows of values as RFC 4180. A text with a space at an end is quoted: a reader may
+    trim others."""
+    plain = PLAIN_CELL.fullmatch  # most are: asked first, for speed
+    lines = (
+        ",".join(
+            [
+                value
+                if isinstance(value, str) and plain(value)
+                else csv_quoted(csv_cell(value, raw))
+                for value in row
+            ]
+        )
+        for row in rows
+    )
+    return "".join([line + "\r\n" for line in lines])
 
 
 def csv_quoted(cell: str) -> str:
@@ -915,22 +929,21 @@ def csv_columns(documents: Iterable[dict], ours: list) -> Columns:
 MOST_COLUMNS, LONGEST_COLUMN = 500, 1000  # names, characters of one
 
 
-def csv_head(ours: list, columns: Columns, raw: bool) -> list:
+def csv_head(ours: list, columns: Columns, raw: bool) -> str:
     # A name is never an empty cell, which would be a column without a name.
     named = [csv_cell(name) or "'" for name in columns.names]
-    return [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
+    names = [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
+    return ",".join(map(csv_quoted, names)) + "\r\n"
 
 
-def csv_rows(
-    documents: list, ours: list, columns: Columns, raw: bool
-) -> Iterator[list]:
+def csv_rows(documents: list, ours: list, columns: Columns) -> Iterator[list]:
     names = [*ours, *columns.names]
     known = frozenset(names)
     for document in documents:
-        row = [csv_cell(document.get(name), raw) for name in names]
+        row = [document.get(name) for name in names]
         if columns.more:
             rest = document.keys() - known
-            row.append(dump({n: document[n] for n in sorted(rest)}) if rest else "")
+            row.append({name: document[name] for name in sorted(rest)} or None)
         yield row
 
 
@@ -1226,7 +1239,11 @@ def csv_line(row: CsvRow, names: list) -> Line:
         message = "the line has more cells than there are columns"
         return Line(row.number, 0, None, message)
     cells = zip(names, row.cells)  # a short row lacks its last fields
-    document = {name: csv_value(cell) for name, cell in cells if cell}
+    document = {
+        name: csv_value(cell) if cell[0] in "'{[" else cell
+        for name, cell in cells
+        if cell
+    }
     if None in document:
         try:
             more = parse_object(row.cells[names.index(None)].encode())
@@ -1238,7 +1255,8 @@ def csv_line(row: CsvRow, names: list) -> Line:
 
 
 def csv_value(cell: str) -> Any:
-    """A cell's value: text, or JSON where it begins with { or [ and parses."""
+    """A cell's value: text, or JSON where it begins with { or [ and parses. One that
+    begins with neither, nor with our quote, is itself."""
     if cell[0] in "{[":
         try:
             return parse_json(cell.encode(), MAX_DEPTH - 1)
@@ -3742,6 +3760,8 @@ class Records:
         """(created_at, updated_at, what is wrong with them): a time that cannot be read
         or lies in the future does not cost the record, which is taken as of now."""
         created, updated = document.get("created_at"), document.get("updated_at")
+        if created is None and updated is None:
+            return None, None, ""
         times = [self._time(value) for value in (created, updated)]
         for name, moment in zip(OURS[1:], times):
             if isinstance(moment, str):
@@ -3828,9 +3848,9 @@ class Records:
             fields = documents_of(self._lines(workspace, filters, "fields"))
             columns = csv_columns(fields, ours)._replace(more=True)
             texts = self.jsonl(workspace, filters)
-        yield "\ufeff" * bom + csv_text([csv_head(ours, columns, raw)])
+        yield "\ufeff" * bom + csv_head(ours, columns, raw)
         for text in texts:
-            yield csv_text(csv_rows(parse_lines(text), ours, columns, raw))
+            yield csv_text(csv_rows(parse_lines(text), ours, columns), raw)
 
     def _held(self, texts: Iterator[str]) -> Optional[list]:
         """All of them, or None if they are too much to be held."""

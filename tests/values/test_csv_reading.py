@@ -491,3 +491,13 @@ def test_what_python_writes_is_read_as_it_was():
         file.seek(0)
         found = list(contactapi.Rows(file, separator, 10**6))
         assert [row.cells for row in found] == rows
+
+
+def test_what_we_write_python_reads_as_it_was():
+    chance = random.Random(20261127)
+    texts = ['"', ",", "\n", "\r", "a", "é", " ", "'", "=", "{", "\0", "\u2028", "＝"]
+    values = [["".join(chance.choices(texts, k=3)) for _ in "abc"] for _ in range(3000)]
+    text = contactapi.csv_text(values, raw=True)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == values
+    marked = csv.reader(io.StringIO(contactapi.csv_text(values), newline=""))
+    assert list(marked) == [[contactapi.csv_cell(v) for v in row] for row in values]
