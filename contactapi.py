@@ -44,6 +44,7 @@ import contextlib
 import csv
 import ctypes
 import difflib
+import fcntl
 import functools
 import glob
 import hashlib
@@ -64,6 +65,8 @@ import signal
 import socket
 import sqlite3
 import stat
+import struct
+import termios
 import threading
 import time
 import traceback
@@ -6721,9 +6724,12 @@ class Channel(HTTPChannel):
     refused = False  # whether the rest of a request that was refused may still come
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
+    lying = (
+        0  # bytes of answers, until their last is sent: a buffer is freed as a whole
+    )
     streams = False  # whether the answer in hand is a stream without a length
     task = None  # of the request in hand, once it has been begun
-    sent, mark = 0, None  # bytes; (when, `sent` then) since which a reader is timed
+    sent, mark = 0, None  # bytes; (when, how many taken) since which a reader is timed
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
@@ -6807,6 +6813,7 @@ class Channel(HTTPChannel):
     # answers: what a client does not take lies in memory, and the main thread sends it
 
     def write_soon(self, data: bytes) -> int:
+        self.lying = len(data) + (self.lying if self.total_outbufs_len else 0)
         if len(data) > 2**16:
             self.server.make_room(len(data))
         return super().write_soon(data)
@@ -6884,6 +6891,15 @@ class Channel(HTTPChannel):
             if request is not None:
                 request.leave_slot()
 
+    def cut_off(self) -> None:
+        """Closes now, where `will_close` waits until the client takes something. What
+        it has not taken is dropped by the kernel, too."""
+        if self.total_outbufs_len:
+            at_once = struct.pack("ii", 1, 0)
+            with contextlib.suppress(OSError, AttributeError):  # gone already
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.handle_close()
+
     # what the main thread looks at every second
 
     def has_more(self) -> bool:
@@ -6922,13 +6938,22 @@ class Channel(HTTPChannel):
 
     def reads_too_slowly(self, now: float) -> bool:
         """Less than 1 KiB/s over 30 s."""
-        since, sent = self.mark or (now, -1)
-        if sent < 0:
-            self.mark = now, self.sent
+        taken = self.sent - self.in_kernel()
+        since, before = self.mark or (now, taken)
+        if self.mark is None:
+            self.mark = now, taken
         elif now - since >= 30:
-            self.mark = now, self.sent
-            return self.sent - sent < 30 * 2**10
+            self.mark = now, taken
+            return taken - before < 30 * 2**10
         return False
+
+    def in_kernel(self) -> int:
+        """Bytes that were sent and that the client's side has not acknowledged: the
+        kernel holds megabytes, which a slow reader needs minutes for."""
+        count = array("i", [0])
+        with contextlib.suppress(OSError, AttributeError):  # gone; or not on Linux
+            fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, count)
+        return count[0]
 
 
 # -- lanes: which thread does what
@@ -7203,7 +7228,9 @@ GRID = 0.025  # seconds between the moments when a publishable key's answers lea
 class Server(TcpWSGIServer):
     """Waitress on a bound socket, with bounds on everything and a clean stop."""
 
-    MOST_UNREAD = 64 * 2**20  # bytes of answers that wait for their clients, in sum
+    # Bytes of answers that wait for their clients, in sum: less than what the contract
+    # allows, for each lies in memory two or three times while it is made.
+    MOST_UNREAD = 24 * 2**20
 
     stopping = False
     pulled = False
@@ -7229,6 +7256,7 @@ class Server(TcpWSGIServer):
         adjustments.expect = app.expect
         self.proxies = proxies or PRIVATE
         self.behind = set()  # channels with bytes that were not parsed yet
+        self.doomed = deque()  # channels that the main thread is to close
         self.held, self.numbers = [], itertools.count()  # (when, number, channel)
         where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
@@ -7278,7 +7306,7 @@ class Server(TcpWSGIServer):
         short, excess = self.is_short(), self.excess()
         for channel in list(self.active_channels.values()):
             if channel.overdue(now, short):
-                channel.will_close = True
+                channel.cut_off()
             elif excess.get(channel.peer, 0) > 0 and not channel.requests:
                 excess[channel.peer] -= 1
                 channel.handle_close()
@@ -7287,15 +7315,15 @@ class Server(TcpWSGIServer):
     def make_room(self, size: int) -> None:
         """Closes those who have not taken anything for the longest time, if there
         would be too much that waits for its client."""
-        waiting = [
-            c for c in list(self.active_channels.values()) if c.total_outbufs_len
-        ]
-        total = size + sum(channel.total_outbufs_len for channel in waiting)
+        channels = list(self.active_channels.values())
+        waiting = [c for c in channels if c.total_outbufs_len and not c.will_close]
+        total = size + sum(channel.lying for channel in waiting)
         waiting.sort(key=lambda channel: channel.last_activity, reverse=True)
         while waiting and total > self.MOST_UNREAD:
             slowest = waiting.pop()
             slowest.will_close = True
-            total -= slowest.total_outbufs_len
+            self.doomed.append(slowest)
+            total -= slowest.lying
             self.pull_trigger()
 
     def hold(self, channel: Channel) -> None:
@@ -7343,6 +7371,8 @@ class Server(TcpWSGIServer):
         seconds = math.floor(seconds * 1000) / 1000  # poll counts in milliseconds
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
         self.send_held()
+        while self.doomed:
+            self.doomed.popleft().cut_off()
         for channel in list(self.behind):
             if len(channel.requests) < Channel.MOST_REQUESTS // 2:
                 self.behind.discard(channel)
