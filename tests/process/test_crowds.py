@@ -111,7 +111,7 @@ def test_a_reader_of_less_than_1_kib_a_second_is_cut_off_and_a_faster_one_is_not
         fast.send(page)
 
         def is_cut_off():
-            fast.socket.recv(2048)
+            fast.socket.recv(256)
             return not open_ones([slow.socket])
 
         assert until(is_cut_off)
