@@ -532,7 +532,12 @@ class Unavailable(ApiError):
 # UTS 46: what ends a label, what is left out, and what is kept though its case folding
 # is something else.
 DOTS = re.compile("[.\u3002\uff0e\uff61]")
-IGNORED = re.compile("[\u00ad\u034f\u180b-\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff]")
+IGNORED = re.compile(
+    "[\u00ad\u034f\u180b-\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff"
+    "\U0001bca0-\U0001bca3\U000e0100-\U000e01ef]"
+)
+# Letters and marks that nobody sees, and what stands for a dot or for any character.
+IN_NO_LABEL = "\u115f\u1160\u17b4\u17b5\u3002\ufffc\ufffd"
 KEPT = re.compile("([\u00df\u03c2\u1e9e])")  # ß, final sigma, ẞ
 PLAIN_LABEL = re.compile("[A-Za-z0-9_-]{1,63}")
 
@@ -576,7 +581,9 @@ def even_label(label: str) -> str:
 def may_be_in_label(char: str) -> bool:
     if char.isascii():
         return PLAIN_LABEL.fullmatch(char) is not None
-    return unicodedata.category(char)[0] not in "CZ" or char in "\u200c\u200d"
+    if char in "\u200c\u200d":
+        return True
+    return unicodedata.category(char)[0] not in "CZ" and char not in IN_NO_LABEL
 
 
 def is_mark(char: str) -> bool:
