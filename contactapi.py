@@ -1103,7 +1103,9 @@ class Rows:
     once, for in all but the last of them every quote had its twin beside it, and such
     a line opens no cell that it does not close."""
 
-    def __init__(self, lines: Iterable[str], separator: str, longest: int, above=0):
+    def __init__(
+        self, lines: Iterable[str], separator: str, longest: int, above: int = 0
+    ):
         self.lines, self.separator, self.longest = iter(lines), separator, longest
         self.unquoted = re.compile(rf"[^{re.escape(separator)}\r\n]*")
         self.trim = str.lstrip
@@ -1287,6 +1289,7 @@ class Head:
     def __init__(self, lines: Iterator[str], longest: int):
         self.lines, self.longest = lines, longest
         self.read = []  # lines, so far
+        self.tried = 0  # characters of rows that might have been the header
         self.separators = ",;\t"
 
     def find(self, key: str, column: Optional[str]) -> tuple:
@@ -1303,7 +1306,7 @@ class Head:
                 rest = itertools.chain(self.read[behind:], self.lines)
                 return Rows(rest, best.separator, self.longest, behind), names
             notes.append(max((trial.cells for trial in trials), key=len))
-            if len(notes) > MOST_NOTES:
+            if len(notes) > MOST_NOTES or self.tried > 4 * self.longest:
                 break
         found = max(notes, key=len, default=[])
         raise InvalidRequest(no_key_column(found, key, column))
@@ -1332,6 +1335,7 @@ class Head:
         rows = Rows(self._lines_from(place), separator, self.longest)
         rows.trim = str.strip
         row = next(iter(rows))
+        self.tried += rows.size
         names = [unquote(cell) for cell in row.cells or ()]
         fit, places = key_columns(names, key, column)
         ended = self.read[place + rows.number - 1].endswith(("\r", "\n"))

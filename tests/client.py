@@ -555,7 +555,7 @@ def failing(store, name):
 
 # -- how much work it is
 
-SMALL, LARGE = 4_000, 64_000  # sixteen times as much: a square would take 256 × as long
+SMALL, LARGE = 2_000, 32_000  # sixteen times as much: a square would take 256 × as long
 
 
 def seconds(work):

@@ -128,7 +128,7 @@ def test_the_key_of_an_address_is_an_address_with_that_key():
     chance = random.Random(1)
     letters = "aZéÉßẞςΣσİıſＡｘ例\u0301\u0308-_1²ﬁ"
     found = 0
-    for _ in range(20_000):
+    for _ in range(6_000):
         local, first, last = (
             "".join(chance.choices(letters, k=chance.randrange(1, 6))) for _ in range(3)
         )
@@ -139,7 +139,7 @@ def test_the_key_of_an_address_is_an_address_with_that_key():
         found += 1
         assert contactapi.clean_email(key)[1] == contactapi.clean_email(label)[1] == key
         assert key.partition("@")[2].isascii()
-    assert found > 2000
+    assert found > 600
 
 
 # -- over HTTP
