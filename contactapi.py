@@ -11,9 +11,9 @@ The order of this file is its architecture. A section uses only sections above i
     Errors             one class per answer that is not a success
     Values             emails, names, documents, ids, times, keys, domains; no I/O
     Storage            models, schema, group commit, all that is SQLite's own
-    Services           the rules: records, keys, events; no HTTP
+    Outbox             what is to be sent: a durable queue, a worker, senders
+    Services           the rules: records, keys, events, calls; no HTTP
     Limiter            the sliding window
-    Outside            Twilio: a thread that takes calls from the database and dials
     Wire formats       JSON shapes
     HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
     Routes             what each endpoint reads, which service, which shape
@@ -21,7 +21,8 @@ The order of this file is its architecture. A section uses only sections above i
     Command line       assembly, `serve`, `keys`
 
 Peewee appears only in Storage and Services, Bottle's `request` and `response`
-only from HTTP core on. Importing the module opens, reads and starts nothing.
+only from HTTP core on. Importing the module opens, reads and starts nothing. What not
+everyone needs stands in extras/, a module each, loaded when a setting asks for it.
 """
 
 import os
@@ -38,7 +39,6 @@ if __name__ == "__main__" and sys.orig_argv[1:] == sys.argv:
         os.execv(sys.executable, [sys.executable, "-c", start, *sys.argv[1:]])  # noqa: S606
 
 import argparse
-import base64
 import codecs
 import contextlib
 import csv
@@ -49,8 +49,7 @@ import functools
 import glob
 import hashlib
 import heapq
-import hmac
-import http.client
+import importlib
 import io
 import ipaddress
 import itertools
@@ -58,6 +57,7 @@ import json
 import logging
 import math
 import queue
+import random
 import re
 import resource
 import secrets
@@ -79,7 +79,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from encodings.aliases import aliases as CHARSET_ALIASES
 from typing import Any, NamedTuple, Optional
-from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 try:
     import bottle
@@ -375,32 +375,19 @@ class Config:
                 message = f"{row.metadata['var']} cannot be read: give {err}"
                 raise Mistake(message) from None
         config = cls(**values)
-        config.refuse_half_of_twilio()
         config.refuse_header_of_anyone()
+        for extra in EXTRAS:
+            extra.refuse_half(config)
         return config
-
-    @property
-    def dials(self) -> bool:
-        """Whether calls are placed here, through Twilio."""
-        return self.twilio_sid is not None
 
     def refuse_header_of_anyone(self) -> None:
         if self.client_ip_header and not self.trusted_proxy:
             message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
             raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
 
-    def refuse_half_of_twilio(self) -> None:
-        needed = {
-            "TWILIO_ACCOUNT_SID": self.twilio_sid,
-            "TWILIO_AUTH_TOKEN": self.twilio_token,
-            "TWILIO_VOICE_URL": self.twilio_voice_url,
-        }
-        if any(needed.values()):
-            needed["CONTACTAPI_PUBLIC_URL"] = self.public_url
-            needed["CONTACTAPI_CALL_PREFIXES"] = self.call_prefixes
-            missing = [name for name, value in needed.items() if not value]
-            if missing:
-                raise Mistake(f"to call through Twilio, set {', '.join(missing)} too")
+    def has(self, variable: str) -> bool:
+        names = (row.name for row in fields(self) if row.metadata["var"] == variable)
+        return bool(getattr(self, next(names)))
 
     @classmethod
     def table(cls) -> list:
@@ -415,6 +402,58 @@ def refuse_unknown_variable(name: str, known: list) -> None:
         return
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
     raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
+
+
+# -- extras: what not everyone needs
+
+
+class Extra(NamedTuple):
+    """A module of the folder extras/. Its settings are rows of Config, so that they are
+    known without it; it imports from `contactapi` what it needs, and its
+    `setup(app, services, config)` adds routes to the app and senders to the outbox."""
+
+    module: str
+    purpose: str
+    asked_by: tuple  # settings: with any of them it is wanted, and needs them all
+    needs: tuple = ()  # settings that it needs beside those
+    install: str = ""  # what is not in requirements.txt, as pip names it
+
+    def is_wanted(self, config: Config) -> bool:
+        return any(config.has(name) for name in self.asked_by)
+
+    def refuse_half(self, config: Config) -> None:
+        needed = (*self.asked_by, *self.needs)
+        missing = [name for name in needed if not config.has(name)]
+        if missing and self.is_wanted(config):
+            raise Mistake(f"to {self.purpose}, set {', '.join(missing)} too")
+
+    def load(self) -> Any:
+        """The module; Mistake where it or what it needs is not there."""
+        # A script is known as __main__ alone: imported, it would be another one.
+        sys.modules.setdefault("contactapi", sys.modules[__name__])
+        try:
+            return importlib.import_module(f"extras.{self.module}")
+        except ModuleNotFoundError as err:
+            if err.name in ("extras", f"extras.{self.module}"):
+                todo = f"put extras/{self.module}.py beside contactapi.py"
+            else:
+                todo = f"{err.name} is needed: pip install {self.install or err.name}"
+            raise Mistake(f"to {self.purpose}, {todo}") from None
+
+
+EXTRAS = (
+    Extra(
+        "twilio",
+        "call through Twilio",
+        ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL"),
+        needs=("CONTACTAPI_PUBLIC_URL", "CONTACTAPI_CALL_PREFIXES"),
+    ),
+)
+
+
+def load_extras(config: Config) -> list:
+    """The modules that this configuration asks for."""
+    return [extra.load() for extra in EXTRAS if extra.is_wanted(config)]
 
 
 ###############################################################################
@@ -1571,6 +1610,10 @@ ISO_TIME = re.compile(
 )
 
 
+def micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
 def iso(micros: int) -> str:
     """2026-07-04T10:00:00Z"""
     return iso_second(micros // 1_000_000)
@@ -1853,8 +1896,8 @@ class OldUid(Model):
 
 
 class Call(Model):
-    """A call to a contact, which it does not outlive. `dial` is what the dialler is to
-    do with it from `due_at` on: wait, dial (begun), hangup, or nothing."""
+    """A call to a contact, which it does not outlive. `sid` is its name at the service
+    that placed it, `sequence` the number of that service's last word of it."""
 
     uid = peewee.TextField(unique=True)
     workspace = of_workspace(index=False)
@@ -1866,8 +1909,6 @@ class Call(Model):
     reason = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
     updated_at = peewee.BigIntegerField()
-    dial = peewee.TextField(null=True, index=True)
-    due_at = peewee.BigIntegerField(null=True)
     sid = peewee.TextField(null=True)
     sequence = peewee.IntegerField(default=-1)
 
@@ -1880,6 +1921,33 @@ class Dialling(Model):
     call be deleted."""
 
     at = peewee.BigIntegerField(index=True)
+
+
+class Position(peewee.AutoField):
+    """A rowid that is never used twice, though the newest row be deleted."""
+
+    def ddl(self, ctx):
+        return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
+
+
+class Delivery(Model):
+    """One thing to be sent, once or until it was taken. `due_at` is when it is to be
+    looked at next: to be sent, or, while it is being sent, as interrupted."""
+
+    id = Position()
+    workspace = of_workspace(index=False)
+    sender = peewee.TextField()
+    target = peewee.TextField()
+    call = peewee.ForeignKeyField(Call, null=True, on_delete="CASCADE")
+    state = peewee.TextField()
+    tries = peewee.IntegerField()
+    due_at = peewee.BigIntegerField(null=True, index=True)
+    last_status = peewee.IntegerField(null=True)
+    last_answer = peewee.TextField(null=True)
+    created_at = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        indexes = ((("target", "state"), False),)
 
 
 class Answer(Model):
@@ -1923,13 +1991,6 @@ class Key(Model):
         return f"key_{self.uid}" if self.uid else "env"
 
 
-class Position(peewee.AutoField):
-    """A rowid that is never used twice, though the newest row be deleted."""
-
-    def ddl(self, ctx):
-        return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
-
-
 class Event(Model):
     """One line of the log: its id is its place in the order of commits. `owner` and
     `subject` (a kind's name, a row's number: numbers that only grow keep the index
@@ -1962,8 +2023,8 @@ class Note(Model):
 
 
 MODELS = (
-    *(Workspace, Tally, Contact, Company, OldUid, Call, Dialling, Answer, Key),
-    *(Event, Note),
+    *(Workspace, Tally, Contact, Company, OldUid, Call, Dialling, Delivery, Answer),
+    *(Key, Event, Note),
 )
 
 
@@ -2646,6 +2707,33 @@ ALTER TABLE "event" ADD COLUMN "base" INTEGER;
 """
 
 
+# What the dialler was to do with a call becomes a delivery; 20 s after it began, a
+# dialling counts as interrupted.
+DELIVERIES = """
+CREATE TABLE "delivery" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "workspace_id" INTEGER NOT NULL, "sender" TEXT NOT NULL, "target" TEXT NOT NULL,
+    "call_id" INTEGER, "state" TEXT NOT NULL, "tries" INTEGER NOT NULL,
+    "due_at" INTEGER, "last_status" INTEGER, "last_answer" TEXT,
+    "created_at" INTEGER NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
+    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE);
+CREATE INDEX "delivery_call_id" ON "delivery" ("call_id");
+CREATE INDEX "delivery_due_at" ON "delivery" ("due_at");
+CREATE INDEX "delivery_created_at" ON "delivery" ("created_at");
+CREATE INDEX "delivery_target_state" ON "delivery" ("target", "state");
+INSERT INTO "delivery" ("workspace_id", "sender", "target", "call_id", "state",
+    "tries", "due_at", "created_at") SELECT "workspace_id",
+    iif("dial" = 'hangup', 'hangup', 'call'), "phone_number", "id",
+    iif("dial" = 'dial', 'sending', 'waiting'), "dial" = 'dial',
+    "due_at" + iif("dial" = 'dial', 20000000, 0),
+    iif("dial" = 'hangup', "updated_at", "created_at")
+    FROM "call" WHERE "dial" IS NOT NULL ORDER BY "due_at";
+DROP INDEX "call_dial";
+ALTER TABLE "call" DROP COLUMN "dial";
+ALTER TABLE "call" DROP COLUMN "due_at";
+"""
+
+
 def make_uid_secret(store: Store) -> None:
     secret = secrets.token_hex(32)
     store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
@@ -2698,8 +2786,12 @@ def email_key_or(label: str, key: str) -> str:
 
 # The step at index n leads from schema n to schema n + 1.
 SCHEMA_2 = (
-    *(KEYS_THAT_STAY, UIDS_WITHOUT_INDEX, make_uid_secret, EVENTS_THAT_REST),
+    KEYS_THAT_STAY,
+    UIDS_WITHOUT_INDEX,
+    make_uid_secret,
+    EVENTS_THAT_REST,
     compare_emails_anew,
+    DELIVERIES,
 )
 MIGRATIONS = (Step((SCHEMA_1,)), Step(SCHEMA_2, rewrites=True))
 
@@ -2764,6 +2856,235 @@ def copy_before(store: Store, version: int) -> None:
     finally:
         reader.reading.close_all()
     log.info("as it was it is kept in %s: delete that when all is well", path)
+
+
+###############################################################################
+# Outbox ######################################################################
+###############################################################################
+
+# How far a delivery has come; outside, one that is being sent is still waiting.
+WAITING, SENDING, DELIVERED, FAILED = "waiting", "sending", "delivered", "failed"
+
+
+class Reply(NamedTuple):
+    """What the other side said, or what we have to say instead."""
+
+    text: str
+    status: Optional[int] = None
+
+
+class NotTaken(Exception):
+    """It certainly was not taken and may be sent again, after so many `seconds` where
+    the other side named some."""
+
+    def __init__(self, reply: Reply, seconds: Optional[int] = None):
+        super().__init__(reply.text)
+        self.reply, self.seconds = reply, seconds
+
+
+class Refused(Exception):
+    """It was not taken and never will be; or nobody knows, and it may not be sent
+    twice."""
+
+    def __init__(self, reply: Reply):
+        super().__init__(reply.text)
+        self.reply = reply
+
+
+class DeliveryRow(NamedTuple):
+    id: int
+    workspace: int
+    sender: str
+    target: str
+    call: Optional[int]
+    state: str
+    tries: int  # begun so far
+    created_at: int
+
+
+class Sender:
+    """How one kind of thing is sent; an extra puts it among the outbox's `senders`.
+    `prepare`, `delivered` and `failed` run inside the transaction that notes the same,
+    `send` outside of any, for as long as it takes."""
+
+    RETRIES = ()  # seconds from each try to the next; after the last one it has failed
+    LEASE = 20  # seconds after which a try that nobody ended was interrupted
+    EXPIRES = 30 * 86_400  # seconds after which it is not sent any more
+    REPEATS = True  # whether one whose try was interrupted may be sent again
+
+    def prepare(self, delivery: DeliveryRow) -> Any:
+        """What `send` is to be given; None if it is not wanted any more."""
+        raise NotImplementedError
+
+    def send(self, prepared: Any) -> Reply:
+        """What the other side said when it took it; else NotTaken or Refused."""
+        raise NotImplementedError
+
+    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
+        pass
+
+    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        """It was refused, interrupted, tried in vain or too late."""
+
+
+class Outbox:
+    """What is to be sent, kept in the transaction of what causes it: by a crash nothing
+    is lost. Each thing is claimed by one thread of one process, for a target one at a
+    time, and what comes of a claim that has lapsed meanwhile is passed over."""
+
+    KEPT = 30 * 86_400  # seconds
+    SELECT = (
+        "SELECT id, workspace_id, sender, target, call_id, state, tries, created_at "
+        "FROM delivery "
+    )
+
+    def __init__(self, store: Store, clock: Callable, chance: Callable = random.random):
+        self.store, self.clock, self.chance = store, clock, chance
+        self.senders = {}
+        self.wake = threading.Event()  # set after a commit that brought something
+
+    def add(self, workspace: int, sender: str, target: str, call: int) -> None:
+        """Inside a transaction; due at once."""
+        now = self._now()
+        self.store.run(
+            "INSERT INTO delivery (workspace_id, sender, target, call_id, state, "
+            "tries, due_at, created_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+            (workspace, sender, target, call, WAITING, now, now),
+        )
+
+    def due(self) -> Optional[DeliveryRow]:
+        """What has waited longest of all that a sender is here for: to be sent, or
+        interrupted while it was."""
+        marks = ",".join("?" * len(self.senders))
+        row = self.store.row(
+            f"{self.SELECT} WHERE due_at <= ?1 AND sender IN ({marks}) AND NOT EXISTS "
+            "(SELECT 1 FROM delivery AS other WHERE other.target = delivery.target "
+            f"AND other.state = '{SENDING}' AND other.due_at > ?1) "
+            "ORDER BY due_at, id LIMIT 1",
+            (self._now(), *self.senders),
+        )
+        return row and DeliveryRow._make(row)
+
+    def step(self) -> bool:
+        """Whether there was something to do, if only to find that it is too late."""
+        if self.due() is None:  # a look that waits for no writer
+            return False
+        if claimed := self.store.write(self._claim):
+            self._send(*claimed)
+        return True
+
+    def _claim(self) -> Optional[tuple]:
+        """(the next that is due, what its sender is to send)."""
+        delivery = self.due()
+        if delivery is None:  # another process was faster
+            return None
+        sender, now = self.senders[delivery.sender], self._now()
+        if delivery.state == SENDING and not sender.REPEATS:
+            return self._fail(delivery, Reply("interrupted: it may have got through"))
+        if now >= self._last_moment(delivery):
+            return self._fail(delivery, Reply("expired"))
+        prepared = sender.prepare(delivery)
+        if prepared is None:
+            self._note(delivery, FAILED, Reply("not wanted any more"))
+            return None
+        claim = "UPDATE delivery SET state = ?, tries = ?, due_at = ? WHERE id = ?"
+        lapses = now + micros(sender.LEASE)
+        self.store.run(claim, (SENDING, delivery.tries + 1, lapses, delivery.id))
+        return delivery._replace(state=SENDING, tries=delivery.tries + 1), prepared
+
+    def _send(self, delivery: DeliveryRow, prepared: Any) -> None:
+        try:
+            outcome, said = self._deliver, self.senders[delivery.sender].send(prepared)
+        except NotTaken as err:
+            outcome, said = self._put_off, err
+        except Refused as err:
+            outcome, said = self._fail, err.reply
+        self.store.write(lambda: outcome(delivery, said))
+
+    # inside a transaction: what came of it
+
+    def _deliver(self, delivery: DeliveryRow, reply: Reply) -> None:
+        if self._note(delivery, DELIVERED, reply):
+            self.senders[delivery.sender].delivered(delivery, reply)
+
+    def _fail(self, delivery: DeliveryRow, reply: Reply) -> None:
+        if self._note(delivery, FAILED, reply):
+            self.senders[delivery.sender].failed(delivery, reply)
+
+    def _put_off(self, delivery: DeliveryRow, err: NotTaken) -> None:
+        """To when the other side said or, that not all come back at once, to 0.8 to 1.2
+        of what the schedule says; it expires while it waits, too."""
+        retries = self.senders[delivery.sender].RETRIES
+        if delivery.tries > len(retries):
+            return self._fail(delivery, err.reply)
+        pause = err.seconds or retries[delivery.tries - 1] * (0.8 + 0.4 * self.chance())
+        due_at = min(self._now() + micros(pause), self._last_moment(delivery))
+        self._note(delivery, WAITING, err.reply, due_at)
+
+    def _note(
+        self,
+        delivery: DeliveryRow,
+        state: str,
+        reply: Reply,
+        due_at: Optional[int] = None,
+    ) -> bool:
+        """False where it has been erased, or is another's since its claim lapsed."""
+        noted = self.store.run(
+            "UPDATE delivery SET state = ?, due_at = ?, last_status = ?, "
+            "last_answer = ? WHERE id = ? AND state = ? AND tries = ?",
+            (
+                *(state, due_at, reply.status, reply.text[:200]),
+                *(delivery.id, delivery.state, delivery.tries),
+            ),
+        )
+        return noted.rowcount > 0
+
+    def _last_moment(self, delivery: DeliveryRow) -> int:
+        return delivery.created_at + micros(self.senders[delivery.sender].EXPIRES)
+
+    def _now(self) -> int:
+        return micros(self.clock())
+
+    def expire(self) -> None:
+        """Deletes what has come to an end and was kept for long enough, some at a
+        time."""
+        before = self._now() - micros(self.KEPT)
+        some = "SELECT id FROM delivery WHERE created_at < ? AND due_at IS NULL"
+
+        def work() -> int:
+            sql = f"DELETE FROM delivery WHERE id IN ({some} LIMIT 500)"
+            gone = self.store.run(sql, (before,)).rowcount
+            if gone:
+                self.store.note_erasure()
+            return gone
+
+        while self.store.write(work):
+            pass
+
+
+class Worker(threading.Thread):
+    """Sends what is due, one after the other."""
+
+    def __init__(self, outbox: Outbox):
+        super().__init__(name="outbox", daemon=True)
+        self.outbox, self.stopped = outbox, False
+
+    def run(self) -> None:
+        while not self.stopped:
+            self.outbox.wake.wait(1)  # something may have become due, or another's
+            self.outbox.wake.clear()
+            try:
+                while not self.stopped and self.outbox.step():
+                    pass
+            except Unavailable:
+                time.sleep(1)  # the log has it; what waits keeps
+            except Exception as err:
+                log_failure("outbox", err)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.outbox.wake.set()
+        self.join(timeout=3)  # what is being sent may end: better known than not
 
 
 ###############################################################################
@@ -3224,10 +3545,6 @@ def clean_domains(type: str, domains: Any) -> list:
 
 def is_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
-
-
-def micros(seconds: float) -> int:
-    return int(seconds * 1_000_000)
 
 
 # -- the event log
@@ -4192,8 +4509,8 @@ class Records:
 PROGRESS = ("initiating", "queued", "ringing", "in-progress")
 ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
 STAGE = {name: stage for stage, name in enumerate(PROGRESS)} | dict.fromkeys(ENDS, 4)
-# What the dialler is to do with a call.
-WAIT, DIAL, HANGUP = "wait", "dial", "hangup"
+# The outbox's senders that place a call and end it, where an extra brings them.
+DIAL, HANGUP = "call", "hangup"
 
 
 class CallRow(NamedTuple):
@@ -4208,7 +4525,6 @@ class CallRow(NamedTuple):
     reason: Optional[str]
     created_at: int
     updated_at: int
-    dial: Optional[str]
     sid: Optional[str]
     sequence: int
     contact_number: int
@@ -4236,23 +4552,33 @@ class CallFilters(NamedTuple):
 
 
 class Calls:
-    """Outbound calls (CONTRACT section 6): made here, placed by the Dialler or by the
-    operator's own, moved on by callbacks and by PATCH."""
+    """Outbound calls (CONTRACT section 6): made here, placed from the outbox or by the
+    operator's own dialler, moved on by callbacks and by PATCH."""
 
-    EXPIRES = 600  # seconds after which a call that waits is not placed any more
-    STALE = 20  # seconds after which a dialling that nobody finished was interrupted
     DAY = 86_400_000_000
 
     SELECT = (
         "SELECT call.id, call.uid, call.workspace_id, contact.uid, phone_number, "
         "from_number, status, duration, reason, call.created_at, call.updated_at, "
-        "dial, sid, sequence, contact.id FROM call "
+        "sid, sequence, contact.id FROM call "
         "JOIN contact ON contact.id = call.contact_id "
     )
 
-    def __init__(self, config: Config, store: Store, events: Events, clock: Callable):
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        events: Events,
+        outbox: Outbox,
+        clock: Callable,
+    ):
         self.config, self.store, self.events, self.clock = config, store, events, clock
-        self.wake = threading.Event()  # set when the dialler has something to do
+        self.outbox = outbox
+
+    @property
+    def dials(self) -> bool:
+        """Whether calls are placed here."""
+        return DIAL in self.outbox.senders
 
     # making
 
@@ -4289,7 +4615,7 @@ class Calls:
 
     def _prepared(self, caller: Caller, document: dict) -> Callable:
         """What makes the call, once what was sent has been looked at: (row, text)."""
-        if self.config.dials:
+        if self.dials:
             self._refuse_too_many()
             self._refuse_elsewhere(document.get("phone_number"))
         contact_id, caller_id = document.get("contact_id"), document.get("from_number")
@@ -4299,14 +4625,14 @@ class Calls:
         hidden = caller_id is None and not caller.may("calls:read")
         if caller_id is None:
             caller_id = self.config.twilio_from
-        if caller_id is not None or self.config.dials:
+        if caller_id is not None or self.dials:
             caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
 
         def make(mismatch: bool) -> tuple:
             contact = self._contact(caller.workspace, contact_id)
             if mismatch:
                 raise IdempotencyMismatch()
-            if self.config.dials:
+            if self.dials:
                 self._refuse_too_many()
             row = self._insert(caller, contact, phone, caller_id)
             shown = row._replace(from_number=None) if hidden else row
@@ -4349,17 +4675,17 @@ class Calls:
         self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
     ) -> CallRow:
         now = self._place(caller.workspace)
-        dials = self.config.dials
         values = (new_uid(), caller.workspace, contact, phone, caller_id, PROGRESS[0])
         self.store.run(
             "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
-            "from_number, status, created_at, updated_at, dial, due_at, sequence) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1)",
-            (*values, now, now, WAIT if dials else None, now if dials else None),
+            "from_number, status, created_at, updated_at, sequence) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1)",
+            (*values, now, now),
         )
-        if dials:
-            self.store.run("INSERT INTO dialling (at) VALUES (?)", (self._now(),))
         row = self._find(caller.workspace, values[0])
+        if self.dials:
+            self.store.run("INSERT INTO dialling (at) VALUES (?)", (self._now(),))
+            self.outbox.add(row.workspace, DIAL, phone, row.id)
         self._tell("created", caller.ref, row, list(row.document()))
         return row
 
@@ -4450,22 +4776,32 @@ class Calls:
             row = self.get(caller.workspace, uid)
             if status not in (None, row.status) and row.status in ENDS:
                 raise Conflict(f"the call has ended: {row.status}", "status")
-            changes = self._step(row, status, duration)
-            if changes.get("status") == "canceled":
-                changes |= self._call_off(row)
-            return self._change(row, caller.ref, changes)
+            changes = self.step(row, status, duration)
+            if changes.get("status") == "canceled" and row.sid:
+                self.hang_up(row)
+            return self.change(row, caller.ref, changes)
 
         return work
 
-    def _call_off(self, row: CallRow) -> dict:
-        """Before hand-over it is not placed; after it, Twilio is asked to end it."""
-        if row.sid:
-            return {"dial": HANGUP, "due_at": self._now()}
-        return {"dial": None} if row.dial == WAIT else {}
+    def hang_up(self, row: CallRow) -> None:
+        """Asks who placed it to end it; before that, being canceled is enough."""
+        self.outbox.add(row.workspace, HANGUP, row.phone_number, row.id)
 
-    def _step(
+    # for the senders and callbacks of extras: inside a transaction, in any workspace
+
+    def numbered(self, number: int) -> CallRow:
+        """That of a delivery, which does not outlive it."""
+        sql = f"{self.SELECT} WHERE call.id = ?"
+        return CallRow._make(self.store.row(sql, (number,)))
+
+    def find_anywhere(self, uid: Optional[str]) -> Optional[CallRow]:
+        row = self.store.row(f"{self.SELECT} WHERE call.uid = ?", (uid,))
+        return row and CallRow._make(row)
+
+    def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]
     ) -> dict:
+        """The changes that lead on; a call never goes back."""
         changes = {}
         if status and STAGE[status] > STAGE[row.status]:
             changes["status"] = status
@@ -4473,7 +4809,7 @@ class Calls:
             changes["duration"] = duration
         return changes
 
-    def _change(self, row: CallRow, by: str, changes: dict) -> CallRow:
+    def change(self, row: CallRow, by: str, changes: dict) -> CallRow:
         """Writes the changes; tells of those that can be seen."""
         if not changes:
             return row
@@ -4507,104 +4843,6 @@ class Calls:
     def _now(self) -> int:
         return micros(self.clock())
 
-    # for the dialler and Twilio's callbacks: whatever the workspace
-
-    def report(
-        self,
-        uid: Optional[str],
-        sid: str,
-        sequence: Optional[int],
-        status: Optional[str],
-        duration: Optional[int],
-    ) -> Callable:
-        """What a status callback says; late, doubled, foreign ones change nothing."""
-
-        def work() -> None:
-            row = self._by_uid(uid)
-            if row is None or row.sid not in (None, sid) or row.status in ENDS:
-                return
-            place = row.sequence + 1 if sequence is None else sequence
-            if place > row.sequence:
-                changes = self._step(row, status, duration)
-                self._change(row, "twilio", {**changes, "sid": sid, "sequence": place})
-
-        return work
-
-    def _by_uid(self, uid: Optional[str]) -> Optional[CallRow]:
-        row = self.store.row(f"{self.SELECT} WHERE call.uid = ?", (uid,))
-        return row and CallRow._make(row)
-
-    def due(self) -> Optional[CallRow]:
-        """The next call that the dialler is to place or to end, claimed for it; calls
-        that waited too long, or whose dialling was interrupted, fail on the way."""
-        now = self._now()
-        todo = (
-            f"{self.SELECT} WHERE dial IN ('{WAIT}', '{HANGUP}') AND due_at <= ?1 "
-            f"OR dial = '{DIAL}' AND due_at <= ?2 "
-            f"OR dial = '{WAIT}' AND call.created_at <= ?3 ORDER BY due_at LIMIT 1"
-        )
-        late, expired = now - self.STALE * 1_000_000, now - self.EXPIRES * 1_000_000
-        moments = (now, late, expired)
-        if not self.store.row(todo, moments):
-            return None
-
-        def work() -> Optional[CallRow]:
-            while found := self.store.row(todo, moments):
-                row = CallRow._make(found)
-                if row.dial == HANGUP:  # may be asked twice: it ends but once
-                    self._change(row, "twilio", {"due_at": now + self.STALE * 10**6})
-                    return row
-                if row.dial == DIAL:
-                    self._fail(row, "interrupted: it may have been placed")
-                elif row.dial == WAIT and row.status not in ("initiating", "queued"):
-                    self._change(row, "twilio", {"dial": None})
-                elif row.created_at <= expired:
-                    self._fail(row, "expired")
-                else:
-                    self._change(row, "twilio", {"dial": DIAL, "due_at": now})
-                    return row
-            return None
-
-        return self.store.write(work)
-
-    def placed(self, uid: str, sid: str) -> None:
-        """Twilio has taken the call; one that was canceled meanwhile is ended."""
-
-        def work() -> None:
-            row = self._by_uid(uid)
-            if row is None:
-                return
-            changes = {"sid": sid, "dial": None}
-            if row.status == "canceled":
-                changes |= {"dial": HANGUP, "due_at": self._now()}
-            self._change(row, "twilio", {**changes, **self._step(row, "queued", None)})
-
-        self.store.write(work)
-
-    def try_again(self, uid: str, seconds: float, dial: str) -> None:
-        def work() -> None:
-            row = self._by_uid(uid)
-            if row is not None:
-                off = dial == WAIT and row.status in ENDS
-                due = self._now() + int(seconds * 1_000_000)
-                changes = {"dial": None if off else dial, "due_at": due}
-                self._change(row, "twilio", changes)
-
-        self.store.write(work)
-
-    def give_up(self, uid: str, reason: str) -> None:
-        def work() -> None:
-            row = self._by_uid(uid)
-            if row is not None:
-                self._fail(row, reason)
-
-        self.store.write(work)
-
-    def _fail(self, row: CallRow, reason: str) -> None:
-        ended = row.status in ENDS
-        changes = {} if ended else {"status": "failed", "reason": reason}
-        self._change(row, "twilio", {"dial": None, **changes})
-
 
 def clean_progress(document: dict) -> tuple:
     """(status, duration) of a PATCH, each None where it is not sent."""
@@ -4629,6 +4867,7 @@ class Services(NamedTuple):
     events: Events
     contacts: Records
     companies: Records
+    outbox: Outbox
     calls: Calls
 
     def close(self, in_use: bool = False) -> None:
@@ -4759,183 +4998,6 @@ class SlidingWindow:
             if lacking <= 0:
                 break
         return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))
-
-
-###############################################################################
-# Outside #####################################################################
-###############################################################################
-
-# -- Twilio
-
-
-class NotTaken(Exception):
-    """Twilio certainly did not take the request: it may be sent again."""
-
-    def __init__(self, seconds: Optional[str] = None):
-        super().__init__()
-        number = re.fullmatch("[0-9]{1,9}", seconds or "")
-        self.seconds = min(int(number[0]), Calls.EXPIRES) if number else None
-
-
-class Refused(Exception):
-    """Twilio answered no, or nobody knows whether it took the request."""
-
-
-class Twilio:
-    """The two requests of Twilio's REST API that we make (2010-04-01, Calls)."""
-
-    TIMEOUT = 8  # seconds, below Calls.STALE
-
-    def __init__(self, config: Config):
-        self.config = config
-        account = f"/2010-04-01/Accounts/{config.twilio_sid}"
-        self.base = urlsplit(config.twilio_base)
-        self.calls = f"{self.base.path}{account}/Calls"
-        pair = f"{config.twilio_sid}:{config.twilio_token}".encode()
-        self.basic = "Basic " + base64.b64encode(pair).decode()
-
-    def place(self, row: CallRow) -> str:
-        """The SID of a new call."""
-        callback = f"{self.config.public_url}/api/calls/call_{row.uid}/twilio"
-        events = ("initiated", "ringing", "answered", "completed")
-        answer = self.post(
-            f"{self.calls}.json",
-            [
-                ("To", row.phone_number),
-                ("From", row.from_number),
-                ("Url", self.config.twilio_voice_url),
-                ("StatusCallback", callback),
-                ("StatusCallbackMethod", "POST"),
-                *(("StatusCallbackEvent", event) for event in events),
-            ],
-        )
-        sid = answer.get("sid")
-        if not isinstance(sid, str):
-            raise Refused("Twilio's answer names no call: it may have been placed")
-        return sid
-
-    def end(self, row: CallRow) -> None:
-        self.post(f"{self.calls}/{row.sid}.json", [("Status", "completed")])
-
-    def post(self, path: str, form: list) -> dict:
-        """The answer's JSON object; NotTaken or Refused."""
-        connection = self.connect()
-        try:
-            head = {
-                "Authorization": self.basic,
-                "Content-Type": "application/x-www-form-urlencoded",
-            }
-            connection.request("POST", path, urlencode(form), head)
-            answer = connection.getresponse()
-            body = answer.read(65536)
-        except (OSError, http.client.HTTPException):
-            raise Refused("no answer from Twilio: it may have been placed") from None
-        finally:
-            connection.close()
-        return self.read(answer, body)
-
-    def connect(self) -> http.client.HTTPConnection:
-        secure = self.base.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(self.base.hostname, self.base.port, timeout=self.TIMEOUT)
-        try:
-            connection.connect()
-        except OSError:
-            raise NotTaken() from None
-        return connection
-
-    def read(self, answer: http.client.HTTPResponse, body: bytes) -> dict:
-        status = answer.status
-        # 503 is said before any work; so is a 5xx by something that has no words.
-        if status in (429, 503) or (status >= 500 and not body):
-            raise NotTaken(answer.getheader("Retry-After"))
-        try:
-            said = parse_object(body)
-        except InvalidRequest:
-            said = {}
-        if not 200 <= status < 300:
-            code = said.get("code", "")
-            raise Refused(f"Twilio refused: {status} {code}".strip())
-        return said
-
-
-class Dialler(threading.Thread):
-    """Places what waits in the database, one call at a time, each at most once."""
-
-    RETRIES = (1, 5, 15, 30, 60)  # seconds between tries; the last one repeats
-
-    def __init__(self, calls: Calls, twilio: Twilio):
-        super().__init__(name="dialler", daemon=True)
-        self.calls, self.twilio = calls, twilio
-        self.tries = {}
-        self.stopped = False
-
-    def run(self) -> None:
-        while not self.stopped:
-            self.calls.wake.wait(1)
-            self.calls.wake.clear()
-            try:
-                while not self.stopped and self.step():
-                    pass
-            except Unavailable:
-                time.sleep(1)  # the log has it; what waits keeps
-            except Exception as err:
-                log_failure("dialler", err)
-
-    def stop(self) -> None:
-        self.stopped = True
-        self.calls.wake.set()
-        self.join(timeout=3)  # an answer may bring the SID of a call
-
-    def step(self) -> bool:
-        """Whether there was something to do."""
-        row = self.calls.due()
-        if row is None:
-            return False
-        try:
-            if row.dial == HANGUP:
-                self.twilio.end(row)
-                self.calls.try_again(row.uid, 0, None)
-            else:
-                self.calls.placed(row.uid, self.twilio.place(row))
-            self.tries.pop(row.uid, None)
-        except NotTaken as err:
-            tried = self.tries.pop(row.uid, 0)
-            self.tries[row.uid] = tried + 1
-            pause = err.seconds or self.RETRIES[min(tried, len(self.RETRIES) - 1)]
-            self.calls.try_again(row.uid, pause, row.dial)
-        except Refused as err:
-            log.warning("call_%s: %s", row.uid, err)
-            self.calls.give_up(row.uid, str(err))
-        return True
-
-
-def twilio_signature(token: str, url: str, form: list) -> str:
-    """X-Twilio-Signature: HMAC-SHA1 over the URL and the sorted parameters."""
-    pairs = sorted(set(form))
-    text = url + "".join(name + value for name, value in pairs)
-    digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode()
-
-
-def is_twilios(token: str, url: str, form: list, signature: str) -> bool:
-    """Twilio signs the URL with the port or without it."""
-    good = [twilio_signature(token, spelled, form) for spelled in with_port(url)]
-    # Each is compared, whichever fits: the time taken tells nothing.
-    fits = [hmac.compare_digest(one.encode(), signature.encode()) for one in good]
-    return any(fits)
-
-
-def with_port(url: str) -> list:
-    parts = urlsplit(url)
-    port = parts.port or int(DEFAULT_PORT[parts.scheme])
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    rest = url[url.index("://") + 3 + len(parts.netloc) :]
-    return [
-        f"{parts.scheme}://{host}{rest}",
-        f"{parts.scheme}://{host}:{port}{rest}",
-        url,
-    ]
 
 
 ###############################################################################
@@ -5387,13 +5449,14 @@ class Gate:
             raise RateLimited(standing.seconds)
         raise Unauthorized()
 
-    def refuse_unsigned(self, environ: dict) -> None:
-        """A callback that Twilio did not sign counts as a request without a key."""
+    def refuse_unsigned(self, environ: dict, signature: str) -> None:
+        """A callback whose header `signature` is not good counts as a request without
+        a key."""
         environ["contactapi.counted"] = True
         standing = self.count_stranger(environ)
         if standing and not standing.allowed:
             raise RateLimited(standing.seconds)
-        raise Forbidden("X-Twilio-Signature does not fit this request")
+        raise Forbidden(f"{signature} does not fit this request")
 
     def count_stranger(self, environ: dict) -> Optional[Standing]:
         return self.limited and self.by_address.take(self.address(environ))
@@ -6310,7 +6373,7 @@ def add_calls(app: Api, calls: Calls) -> None:
 
         def created(made: tuple) -> str:
             text, replayed = made
-            calls.wake.set()
+            calls.outbox.wake.set()
             response.status = 201
             if replayed:
                 response.set_header("Idempotency-Replayed", "true")
@@ -6338,7 +6401,7 @@ def add_calls(app: Api, calls: Calls) -> None:
         document = read_json()
 
         def patched(row: CallRow) -> str:
-            calls.wake.set()
+            calls.outbox.wake.set()
             if caller.may("calls:read"):
                 return EnvelopeWire.call(row.document())
             sent = {n: document[n] for n in ("status", "duration") if n in document}
@@ -6369,53 +6432,6 @@ def read_date(query: dict, name: str) -> Optional[int]:
     if moment is None:
         raise InvalidRequest(f"{name} must be an ISO 8601 date or time", name)
     return moment
-
-
-def add_twilio(app: Api, calls: Calls, config: Config) -> None:
-    """Twilio's status callbacks: its signature takes the place of a key."""
-
-    @app.post("/api/calls/<ref>/twilio")
-    def take_callback(ref: str) -> Write:
-        environ = request.environ
-        form = read_form()
-        query = environ.get("QUERY_STRING")
-        url = (
-            config.public_url
-            + environ["bottle.raw_path"]
-            + (f"?{query}" if query else "")
-        )
-        signature = header(environ, "X_TWILIO_SIGNATURE")
-        if not is_twilios(config.twilio_token, url, form, signature):
-            app.gate.refuse_unsigned(environ)
-        environ["contactapi.counted"] = True
-        said = dict(form)
-        status = said.get("CallStatus")
-        status = "queued" if status == "initiated" else status
-        work = calls.report(
-            parse_id("call", ref),
-            said.get("CallSid", ""),
-            small_number(said.get("SequenceNumber", "")),
-            status if status in STAGE else None,
-            small_number(said.get("CallDuration", "")),
-        )
-        return Write(work, lambda _: EnvelopeWire.data("null"))
-
-
-def small_number(text: str) -> Optional[int]:
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
-
-
-def read_form() -> list:
-    """(name, value) pairs of a form; another media type has none, and no signature
-    that fits."""
-    if media_type(request.environ) != "application/x-www-form-urlencoded":
-        return []
-    refuse_encoded(request.environ)
-    try:
-        text = read_body().decode("utf-8")
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
-    except ValueError:
-        raise InvalidRequest("the form cannot be read") from None
 
 
 def read_place() -> tuple:
@@ -7470,14 +7486,15 @@ def open_services(
     config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Services:
     store = open_database(config.database)
-    events = Events(store)
+    events, outbox = Events(store), Outbox(store, clock)
     return Services(
         store,
         Workspaces(store),
         Keys(store, events, clock, ticker, config.secret_key),
         events,
         *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
-        Calls(config, store, events, clock),
+        outbox,
+        Calls(config, store, events, outbox, clock),
     )
 
 
@@ -7505,8 +7522,8 @@ def make_app(
     add_events(app, services)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
-    if config.dials:
-        add_twilio(app, services.calls, config)
+    for extra in load_extras(config):
+        extra.setup(app, services, config)
     return app
 
 
@@ -7555,6 +7572,7 @@ class Housekeeper(threading.Thread):
         now, day = micros(self.clock()), 86_400_000_000
         self.services.events.expire(now - self.config.history_days * day)
         self.services.calls.forget()
+        self.services.outbox.expire()
         if self.config.retention_days:
             before = now - self.config.retention_days * day
             gone = self.services.contacts.delete_untouched(before)
@@ -7584,6 +7602,7 @@ class Housekeeper(threading.Thread):
 
 def serve(config: Config, args: argparse.Namespace) -> None:
     """The port first: nothing is made for a server that cannot listen."""
+    load_extras(config)  # nothing is made for one that lacks a module either
     sock = inherited() or listen(config.host, config.port)
     services = open_services(config)
     services.store.index_fields(config.index_fields)
@@ -7598,8 +7617,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, stop)
     announce(config, services, url_of(sock))
     threads = [Housekeeper(config, services)]
-    if config.dials:
-        threads.append(Dialler(services.calls, Twilio(config)))
+    if services.outbox.senders:
+        threads.append(Worker(services.outbox))
     for thread in threads:
         thread.start()
     give_memory_back()

@@ -60,10 +60,10 @@ def environment(folder, **settings):
     return env
 
 
-def run(env, *arguments, cwd=None, timeout=PATIENCE, preexec_fn=None):
+def run(env, *arguments, cwd=None, timeout=PATIENCE, preexec_fn=None, script=SCRIPT):
     """`python contactapi.py …` to its end: returncode, stdout and stderr as text."""
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, str(script), *map(str, arguments)],
         env=env,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -314,6 +314,7 @@ class Server:
     `output` holds whatever any of its processes wrote, to both streams, in order.
     """
 
+    script = SCRIPT
     pass_fds = ()  # descriptors that it inherits
 
     def __init__(self, folder, **settings):
@@ -329,7 +330,7 @@ class Server:
 
     @property
     def command(self):
-        return [sys.executable, str(SCRIPT), "serve", "--port", str(self.port)]
+        return [sys.executable, str(self.script), "serve", "--port", str(self.port)]
 
     @property
     def output(self):

@@ -11,7 +11,7 @@ import pytest
 
 import contactapi
 from client import SOURCE
-from contactapi import Config
+from contactapi import EXTRAS, Config
 
 ###############################################################################
 # Imports, constants ##########################################################
@@ -141,6 +141,18 @@ def test_bottles_request_and_response_appear_only_from_http_core_on():
         if name in ("request", "response") and section(line) < first
     }
     assert early == set()
+
+
+def test_every_extra_is_small_and_stands_in_the_table():
+    files = sorted(SOURCE.with_name("extras").glob("[!_]*.py"))
+    assert [file.stem for file in files] == sorted(e.module for e in EXTRAS)
+    assert [file for file in files if len(file.read_text().splitlines()) > 400] == []
+    assert all(callable(extra.load().setup) for extra in EXTRAS)
+
+
+def test_what_asks_for_an_extra_and_what_it_needs_are_settings():
+    known = {variable for variable, _, _ in Config.table()}
+    assert all(known >= {*extra.asked_by, *extra.needs} for extra in EXTRAS)
 
 
 def test_importing_the_module_opens_reads_and_starts_nothing(tmp_path):

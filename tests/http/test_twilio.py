@@ -23,6 +23,7 @@ from client import (
 )
 from contactapi import Config, Mistake
 from doubles import ACCOUNT, PUBLIC, SID, TOKEN, TWILIO, VOICE, sign, signed
+from extras.twilio import Twilio, is_twilios, signature_of
 
 
 @pytest.fixture
@@ -34,14 +35,12 @@ def dialling(make, twilio):
         wanted = {"CONTACTAPI_RATE_LIMIT": "off", **twilio.settings, **settings}
         wanted = {name: value for name, value in wanted.items() if value is not None}
         client = make(**wanted)
-        calls = client.services.calls
-        dialler = contactapi.Dialler(calls, contactapi.Twilio(calls.config))
 
         def dial():
             for _ in range(100):
-                if not dialler.step():
+                if not client.services.outbox.step():
                     return
-            raise AssertionError("the dialler does not come to rest")
+            raise AssertionError("the outbox does not come to rest")
 
         client.dial = dial
         return client
@@ -127,9 +126,8 @@ def test_calls_are_placed_oldest_first_each_once(dialling, twilio):
 
 def test_without_twilio_a_call_is_recorded_and_announced_only(api, twilio):
     call = called(api)
-    config = api.services.calls.config
-    assert not config.dials
-    assert api.services.calls.due() is None
+    assert api.services.outbox.senders == {}
+    assert api.services.outbox.due() is None
     assert [event[0] for event in call_events(api)] == ["call.created"]
     assert show_call(api, call)["status"] == "initiating"
     path = f"/api/calls/{call['id']}/twilio"
@@ -377,7 +375,7 @@ def test_any_other_answer_ends_the_call_as_failed_with_a_reason(
 
 
 def test_no_answer_in_time_ends_the_call_as_failed(dialling, twilio, monkeypatch):
-    monkeypatch.setattr(contactapi.Twilio, "TIMEOUT", 0.3)
+    monkeypatch.setattr(Twilio, "TIMEOUT", 0.3)
     client = dialling()
     call = called(client)
     twilio.silent = True
@@ -476,10 +474,18 @@ def test_a_contact_deleted_while_it_is_dialled_leaves_nothing_behind(dialling, t
     assert call["id"] not in client.get("/v1/events").text
 
 
-def test_an_interrupted_dialling_is_failed_and_not_placed_again(dialling, twilio):
+def dies(*_):
+    raise SystemExit
+
+
+def test_an_interrupted_dialling_is_failed_and_not_placed_again(
+    dialling, twilio, monkeypatch
+):
     client = dialling()
     call = called(client)
-    assert client.services.calls.due().uid == call["id"].removeprefix("call_")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Twilio, "place", dies)
+        client.dial()
     client.close()
     again = dialling()
     again.clock.now = client.clock.now
@@ -490,6 +496,23 @@ def test_an_interrupted_dialling_is_failed_and_not_placed_again(dialling, twilio
     status, reason = status_of(again, call)
     assert status == "failed" and reason
     assert twilio.requests == []
+
+
+def test_a_call_that_called_back_before_the_crash_goes_on(
+    dialling, twilio, monkeypatch
+):
+    client = dialling()
+    call = called(client)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Twilio, "read", dies)
+        client.dial()
+    call_back(client, call, "ringing", 1)
+    client.turn(60)
+    client.dial()
+    assert status_of(client, call) == ("ringing", None)
+    assert len(twilio.requests) == 1
+    call_back(client, call, "completed", 3)
+    assert status_of(client, call) == ("completed", None)
 
 
 def test_two_diallers_place_each_call_once(dialling, twilio):
@@ -616,23 +639,23 @@ VECTOR_SIGNATURE_PORT = "kvajT1Ptam85bY51eRf/AJRuM3w="
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_signature_is_twilios_published_example(url, signature, order):
     form = VECTOR[::order]
-    assert contactapi.twilio_signature("12345", url, form) == signature
+    assert signature_of("12345", url, form) == signature
     assert sign(url, VECTOR) == signature
 
 
 @pytest.mark.parametrize("url", [VECTOR_URL, VECTOR_URL_PORT])
 @pytest.mark.parametrize("signature", [VECTOR_SIGNATURE, VECTOR_SIGNATURE_PORT])
 def test_a_signature_is_taken_with_and_without_the_port(url, signature):
-    assert contactapi.is_twilios("12345", url, VECTOR, signature)
-    assert not contactapi.is_twilios("12346", url, VECTOR, signature)
-    assert not contactapi.is_twilios("12345", url + "&x=1", VECTOR, signature)
-    assert not contactapi.is_twilios("12345", url, VECTOR[:-1], signature)
-    assert not contactapi.is_twilios("12345", url, VECTOR, signature.lower())
+    assert is_twilios("12345", url, VECTOR, signature)
+    assert not is_twilios("12346", url, VECTOR, signature)
+    assert not is_twilios("12345", url + "&x=1", VECTOR, signature)
+    assert not is_twilios("12345", url, VECTOR[:-1], signature)
+    assert not is_twilios("12345", url, VECTOR, signature.lower())
 
 
 @pytest.mark.parametrize("signature", ["", "x", "é", "=" * 28, VECTOR_SIGNATURE + "\n"])
 def test_what_is_no_signature_is_refused(signature):
-    assert not contactapi.is_twilios("12345", VECTOR_URL, VECTOR, signature)
+    assert not is_twilios("12345", VECTOR_URL, VECTOR, signature)
 
 
 @pytest.mark.parametrize(
@@ -920,7 +943,7 @@ def test_half_of_twilio_stops_the_start_with_one_line(given, monkeypatch, shell)
 )
 def test_all_of_twilio_or_nothing_of_it_starts(given):
     config = Config.from_env({name: TWILIO[name] for name in given})
-    assert config.dials == (len(given) == 5)
+    assert len(contactapi.load_extras(config)) == (len(given) == 5)
 
 
 @pytest.mark.parametrize(

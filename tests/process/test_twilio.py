@@ -40,16 +40,16 @@ def status_of(server, ref):
     return show(server, ref)["status"]
 
 
-def dial_states(server):
-    """(what the dialler is to do, whether it has tried) of each call, as it is kept."""
-    sql = "SELECT dial, due_at > created_at FROM call ORDER BY id"
+def deliveries(server):
+    """(how far it is, whether it was tried) of each delivery, as it is kept."""
+    sql = "SELECT state, tries > 0 FROM delivery ORDER BY id"
     with contextlib.closing(sqlite3.connect(server.database, timeout=60)) as db:
-        return [(dial, bool(tried)) for dial, tried in db.execute(sql)]
+        return [(state, bool(tried)) for state, tried in db.execute(sql)]
 
 
 def turn_the_clock(server, seconds):
-    """Puts what the dialler of a server that stands still is to do into the past."""
-    sql = "UPDATE call SET due_at = due_at - ?"
+    """Puts what the outbox of a server that stands still is to do into the past."""
+    sql = "UPDATE delivery SET due_at = due_at - ?"
     with contextlib.closing(sqlite3.connect(server.database, timeout=60)) as db, db:
         db.execute(sql, (seconds * 1_000_000,))
 
@@ -81,9 +81,9 @@ def test_killed_between_the_answer_and_the_dialling_a_call_is_placed_once(serve)
     server = serve(**TWILIO | {"TWILIO_API_BASE": f"http://127.0.0.1:{port}"})
     ref = call(server, add_contact(server))
     # A try that was refused leaves it waiting for the next one, a second later.
-    assert until(lambda: dial_states(server) == [("wait", True)], within=10)
+    assert until(lambda: deliveries(server) == [("waiting", True)], within=10)
     server.kill()
-    assert dial_states(server) == [("wait", True)]
+    assert deliveries(server) == [("waiting", True)]
     with TwilioDouble(port) as twilio:
         server.start()
         assert until(lambda: status_of(server, ref) == "queued", within=30)

@@ -111,6 +111,7 @@ def test_a_file_of_schema_1_keeps_what_it_held(old):
     hashes = ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
     events = ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
     del before["note"]  # which has the secret of the uids now
+    del before["sqlite_sequence"]  # which counts deliveries, too
     contactapi.open_database(old).close()
     assert hashes == ask(old, 'SELECT uid, hash, last_used_at FROM "key" ORDER BY id')
     assert events == ask(old, "SELECT id, type, record, data FROM event ORDER BY id")
@@ -131,6 +132,36 @@ def test_a_file_of_schema_1_is_served_as_it_was(old):
     assert services.keys.find(KEEPS).domains == ("localhost",)
     assert [what for what, found in services.store.problems() if found] == []
     services.close()
+
+
+def test_what_the_dialler_of_schema_1_was_to_do_is_in_the_outbox(old):
+    contactapi.open_database(old).close()
+    sql = "SELECT sender, target, call_id, state, tries, due_at FROM delivery"
+    assert ask(old, f"{sql} ORDER BY id") == [
+        ("hangup", "+442079460002", 3, "waiting", 0, 1783000107500000),
+        ("call", "+442079460003", 4, "sending", 1, 1783000113750000 + 20_000_000),
+        ("call", "+442079460004", 5, "waiting", 0, 1783000122500000),
+    ]
+    sids = ask(old, "SELECT sid, sequence FROM call WHERE sid IS NOT NULL")
+    assert sids == [(f"CA{'1' * 32}", 2), (f"CA{'2' * 32}", -1)]
+
+
+def test_the_dialler_goes_on_where_it_stopped_in_schema_1(old, make, twilio):
+    client = make("contacts.db", **twilio.settings)
+    client.clock.now = 1783000123.0  # a moment after the newest was asked for
+    while client.services.outbox.step():
+        pass
+    assert twilio.ended == ["CA" + "2" * 32]
+    assert [form["To"] for form in twilio.placed] == ["+442079460004"]
+    client.turn(20)
+    assert client.services.outbox.step() and not client.services.outbox.step()
+    calls = client.get("/api/calls/list", key=SECRET).json["data"]["calls"]
+    shown = {call["phone_number"]: (call["status"], call["reason"]) for call in calls}
+    assert shown["+442079460002"] == ("canceled", None)
+    interrupted = "interrupted: it may have got through"
+    assert shown["+442079460003"] == ("failed", interrupted)
+    assert shown["+442079460004"] == ("queued", None)
+    assert len(twilio.requests) == 2
 
 
 def test_a_copy_of_the_old_file_stands_beside_the_new(old, tmp_path, caplog):

@@ -1,6 +1,7 @@
 """Emails: what is one, and which two are one (CONTRACT section 1)."""
 
 import random
+from urllib.parse import urlencode
 
 import pytest
 
@@ -155,7 +156,7 @@ def test_a_contact_is_found_by_any_spelling_and_shown_as_written_last(api):
         "eva@BU\u0308CHER.example",
         " eva@xn--bcher-kva.example",
     ):
-        query = contactapi.urlencode({"email": text})
+        query = urlencode({"email": text})
         for path in ("/v1/contacts", "/api/v1/contacts"):
             assert len(api.get(f"{path}?{query}").json["data"]) == 1, text
 

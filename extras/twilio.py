@@ -1,0 +1,286 @@
+"""Calls through Twilio (CONTRACT section 6): the outbox's senders that place a call and
+end it, and the signed callbacks by which Twilio tells how far it is."""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import re
+from typing import Any, Optional
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from bottle import request
+
+from contactapi import (
+    DEFAULT_PORT,
+    DIAL,
+    ENDS,
+    HANGUP,
+    STAGE,
+    Api,
+    CallRow,
+    Calls,
+    Config,
+    DeliveryRow,
+    EnvelopeWire,
+    InvalidRequest,
+    NotTaken,
+    Refused,
+    Reply,
+    Sender,
+    Services,
+    Write,
+    header,
+    log,
+    media_type,
+    parse_id,
+    parse_object,
+    read_body,
+    refuse_encoded,
+)
+
+BY = "twilio"  # who did it, in the event log
+
+
+def setup(app: Api, services: Services, config: Config) -> None:
+    twilio = Twilio(config)
+    services.outbox.senders[DIAL] = Placing(services.calls, twilio)
+    services.outbox.senders[HANGUP] = Ending(services.calls, twilio)
+    add_callback(app, services.calls, config)
+
+
+# -- the REST API
+
+
+class Unanswered(Refused):
+    """Nobody knows whether Twilio took the request."""
+
+
+class Twilio:
+    """The two requests of Twilio's REST API that we make (2010-04-01, Calls). Each
+    raises NotTaken where Twilio certainly did not take it, else Refused."""
+
+    TIMEOUT = 8  # seconds for each step, below a sender's LEASE
+
+    def __init__(self, config: Config):
+        self.config = config
+        account = f"/2010-04-01/Accounts/{config.twilio_sid}"
+        self.base = urlsplit(config.twilio_base)
+        self.calls = f"{self.base.path}{account}/Calls"
+        pair = f"{config.twilio_sid}:{config.twilio_token}".encode()
+        self.basic = "Basic " + base64.b64encode(pair).decode()
+
+    def place(self, row: CallRow) -> Reply:
+        """The SID of a new call."""
+        callback = f"{self.config.public_url}/api/calls/call_{row.uid}/twilio"
+        events = ("initiated", "ringing", "answered", "completed")
+        status, said = self.post(
+            f"{self.calls}.json",
+            [
+                ("To", row.phone_number),
+                ("From", row.from_number),
+                ("Url", self.config.twilio_voice_url),
+                ("StatusCallback", callback),
+                ("StatusCallbackMethod", "POST"),
+                *(("StatusCallbackEvent", event) for event in events),
+            ],
+        )
+        sid = said.get("sid")
+        if not isinstance(sid, str):
+            text = "Twilio's answer names no call: it may have been placed"
+            raise Unanswered(Reply(text, status))
+        return Reply(sid, status)
+
+    def end(self, row: CallRow) -> Reply:
+        form = [("Status", "completed")]
+        status, _ = self.post(f"{self.calls}/{row.sid}.json", form)
+        return Reply("Twilio ends it", status)
+
+    def post(self, path: str, form: list) -> tuple:
+        """(status, JSON object) of an answer of success."""
+        connection = self.connect()
+        try:
+            head = {
+                "Authorization": self.basic,
+                "Content-Type": "application/x-www-form-urlencoded",
+            }
+            connection.request("POST", path, urlencode(form), head)
+            answer = connection.getresponse()
+            body = answer.read(65536)
+        except (OSError, http.client.HTTPException):
+            text = "no answer from Twilio: it may have been placed"
+            raise Unanswered(Reply(text)) from None
+        finally:
+            connection.close()
+        return answer.status, self.read(answer, body)
+
+    def connect(self) -> http.client.HTTPConnection:
+        secure = self.base.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(self.base.hostname, self.base.port, timeout=self.TIMEOUT)
+        try:
+            connection.connect()
+        except OSError:
+            raise NotTaken(Reply("Twilio cannot be reached")) from None
+        return connection
+
+    def read(self, answer: http.client.HTTPResponse, body: bytes) -> dict:
+        status = answer.status
+        # 503 is said before any work; so is a 5xx by something that has no words.
+        if status in (429, 503) or (status >= 500 and not body):
+            pause = small_number(answer.getheader("Retry-After", ""))
+            raise NotTaken(Reply("Twilio did not take it", status), pause)
+        try:
+            said = parse_object(body)
+        except InvalidRequest:
+            said = {}
+        if not 200 <= status < 300:
+            text = f"Twilio refused: {status} {said.get('code', '')}".strip()
+            raise Refused(Reply(text, status))
+        return said
+
+
+# -- the senders
+
+
+class Placing(Sender):
+    """Places a call, never twice, and only while somebody waits for it."""
+
+    RETRIES = (1, 5, 15, 30) + (60,) * 10
+    EXPIRES = 600
+    REPEATS = False
+
+    def __init__(self, calls: Calls, twilio: Twilio):
+        self.calls, self.twilio = calls, twilio
+
+    def prepare(self, delivery: DeliveryRow) -> Optional[CallRow]:
+        row = self.calls.numbered(delivery.call)
+        return row if STAGE[row.status] <= STAGE["queued"] else None
+
+    def send(self, row: CallRow) -> Reply:
+        return self.twilio.place(row)
+
+    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
+        """One that was canceled meanwhile is ended."""
+        row = self.calls.numbered(delivery.call)
+        changes = self.calls.step(row, "queued", None)
+        row = self.calls.change(row, BY, {**changes, "sid": reply.text})
+        if row.status == "canceled":
+            self.calls.hang_up(row)
+
+    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        """Unless a callback told meanwhile that it was placed after all."""
+        row = self.calls.numbered(delivery.call)
+        if row.sid is None and row.status not in ENDS:
+            log.warning("call_%s: %s", row.uid, reply.text)
+            changes = {"status": "failed", "reason": reply.text}
+            self.calls.change(row, BY, changes)
+
+
+class Ending(Sender):
+    """Ends a call that was canceled after Twilio had taken it; asking twice does no
+    harm."""
+
+    RETRIES = (1, 5, 15, 30) + (60,) * 240  # Twilio ends any call after four hours
+
+    def __init__(self, calls: Calls, twilio: Twilio):
+        self.calls, self.twilio = calls, twilio
+
+    def prepare(self, delivery: DeliveryRow) -> CallRow:
+        return self.calls.numbered(delivery.call)
+
+    def send(self, row: CallRow) -> Reply:
+        try:
+            return self.twilio.end(row)
+        except Unanswered as err:
+            raise NotTaken(err.reply) from None
+
+    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        log.warning("a canceled call goes on: %s", reply.text)
+
+
+# -- the callbacks
+
+
+def add_callback(app: Api, calls: Calls, config: Config) -> None:
+    """Twilio's signature takes the place of a key."""
+
+    @app.post("/api/calls/<ref>/twilio")
+    def take_callback(ref: str) -> Write:
+        environ = request.environ
+        form = read_form()
+        query = environ.get("QUERY_STRING")
+        url = config.public_url + environ["bottle.raw_path"]
+        url += f"?{query}" if query else ""
+        signature = header(environ, "X_TWILIO_SIGNATURE")
+        if not is_twilios(config.twilio_token, url, form, signature):
+            app.gate.refuse_unsigned(environ, "X-Twilio-Signature")
+        environ["contactapi.counted"] = True
+        work = report(calls, parse_id("call", ref), dict(form))
+        return Write(work, lambda _: EnvelopeWire.data("null"))
+
+
+def report(calls: Calls, uid: Optional[str], said: dict) -> Any:
+    """A work: what a callback says moves the call; late, doubled, foreign ones change
+    nothing."""
+    sid, status = said.get("CallSid", ""), said.get("CallStatus")
+    status = "queued" if status == "initiated" else status
+    status = status if status in STAGE else None
+    sequence = small_number(said.get("SequenceNumber", ""))
+    duration = small_number(said.get("CallDuration", ""))
+
+    def work() -> None:
+        row = calls.find_anywhere(uid)
+        if row is None or row.sid not in (None, sid) or row.status in ENDS:
+            return
+        place = row.sequence + 1 if sequence is None else sequence
+        if place > row.sequence:
+            changes = calls.step(row, status, duration)
+            calls.change(row, BY, {**changes, "sid": sid, "sequence": place})
+
+    return work
+
+
+def small_number(text: str) -> Optional[int]:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+
+
+def read_form() -> list:
+    """(name, value) pairs of a form; another media type has none, and no signature
+    that fits."""
+    if media_type(request.environ) != "application/x-www-form-urlencoded":
+        return []
+    refuse_encoded(request.environ)
+    try:
+        text = read_body().decode("utf-8")
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
+    except ValueError:
+        raise InvalidRequest("the form cannot be read") from None
+
+
+def signature_of(token: str, url: str, form: list) -> str:
+    """X-Twilio-Signature: HMAC-SHA1 over the URL and the sorted parameters."""
+    pairs = sorted(set(form))
+    text = url + "".join(name + value for name, value in pairs)
+    digest = hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def is_twilios(token: str, url: str, form: list, signature: str) -> bool:
+    """Twilio signs the URL with the port or without it."""
+    good = [signature_of(token, spelled, form) for spelled in with_port(url)]
+    # Each is compared, whichever fits: the time taken tells nothing.
+    fits = [hmac.compare_digest(one.encode(), signature.encode()) for one in good]
+    return any(fits)
+
+
+def with_port(url: str) -> list:
+    parts = urlsplit(url)
+    port = parts.port or int(DEFAULT_PORT[parts.scheme])
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    rest = url[url.index("://") + 3 + len(parts.netloc) :]
+    return [
+        f"{parts.scheme}://{host}{rest}",
+        f"{parts.scheme}://{host}:{port}{rest}",
+        url,
+    ]

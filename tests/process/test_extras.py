@@ -1,0 +1,137 @@
+"""Extras: what needs none is served by contactapi.py alone, and one that is missing is
+one line that says what to do."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from doubles import TWILIO
+from processes import SCRIPT, Server, environment, free_port, run, until
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """contactapi.py by itself in an otherwise empty folder."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    return Path(shutil.copy(SCRIPT, folder))
+
+
+@pytest.fixture
+def serve_alone(alone, tmp_path):
+    servers = []
+
+    def start(**settings):
+        server = Server(tmp_path / "data", **settings)
+        server.script = alone
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+def extra(alone, text):
+    """Puts an extras/twilio.py of this text beside the file."""
+    folder = alone.with_name("extras")
+    folder.mkdir()
+    (folder / "twilio.py").write_text(text)
+
+
+def refused(alone, tmp_path, **settings):
+    """What a start says that ends with one line and has made nothing."""
+    data = tmp_path / "data"
+    data.mkdir()
+    env = environment(data, PORT=free_port(), **settings)
+    ended = run(env, "serve", script=alone)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert list(data.iterdir()) == []
+    return ended.stderr.rstrip("\n")
+
+
+def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
+    server = serve_alone()
+    made = server.ask("POST", "/v1/contacts", {"email": "ada@example.com"})
+    assert made.status == 201
+    ref = made.json["id"]
+    uid = server.ask("GET", "/api/v1/contacts").json["data"][0]["id"]
+    assert server.ask("GET", f"/api/v1/contacts/{uid}").status == 200
+    body = {"contact_id": ref, "phone_number": "+12025550100"}
+    call = server.ask("POST", "/api/calls/create", body).json["data"]
+    path = f"/api/calls/{call['id']}"
+    assert server.ask("PATCH", path, {"status": "completed"}).status == 200
+    assert server.ask("GET", path).json["data"]["status"] == "completed"
+    assert server.ask("POST", f"{path}/twilio").status == 404
+    for path in (
+        *("/healthz", "/v1/contacts", "/v1/companies", "/v1/contacts.csv"),
+        *("/v1/contacts.jsonl", "/v1/events", "/v1/stats", f"/v1/contacts/{ref}"),
+        *(f"/v1/contacts/{ref}/history", f"/v1/contacts/{ref}/export"),
+        *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
+    ):
+        assert server.ask("GET", path).status == 200, path
+    server.stop()
+
+
+def test_settings_that_ask_for_no_extra_need_none(serve_alone):
+    asking = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL")
+    given = {name: value for name, value in TWILIO.items() if name not in asking}
+    server = serve_alone(**given)
+    assert server.ask("GET", "/v1/contacts").status == 200
+    server.stop()
+
+
+def test_the_help_of_the_file_alone_has_the_settings_of_extras(alone, tmp_path):
+    shown = run(environment(tmp_path), "--help", script=alone)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert all(f"  {name} " in shown.stdout for name in TWILIO)
+
+
+def test_half_of_an_extras_settings_is_said_without_the_extra(alone, tmp_path):
+    said = refused(alone, tmp_path, TWILIO_ACCOUNT_SID=TWILIO["TWILIO_ACCOUNT_SID"])
+    assert said == (
+        "contactapi: to call through Twilio, set TWILIO_AUTH_TOKEN, TWILIO_VOICE_URL, "
+        "CONTACTAPI_PUBLIC_URL, CONTACTAPI_CALL_PREFIXES too"
+    )
+
+
+def test_an_extra_that_is_not_there_is_one_line_that_says_where_it_belongs(
+    alone, tmp_path
+):
+    said = refused(alone, tmp_path, **TWILIO)
+    where = "put extras/twilio.py beside contactapi.py"
+    assert said == f"contactapi: to call through Twilio, {where}"
+
+
+def test_a_package_that_an_extra_lacks_is_one_line_that_says_what_to_install(
+    alone, tmp_path
+):
+    extra(alone, "import contactapi\nimport no_such_package\n")
+    said = refused(alone, tmp_path, **TWILIO)
+    what = "no_such_package is needed: pip install no_such_package"
+    assert said == f"contactapi: to call through Twilio, {what}"
+
+
+def test_an_extra_has_the_running_file_and_no_second_one(alone, tmp_path):
+    """Under whatever name it was started."""
+    extra(
+        alone,
+        "import sys, contactapi\n"
+        "copies = {id(m) for m in sys.modules.values() if hasattr(m, 'EXTRAS')}\n"
+        "raise contactapi.Mistake(f'{len(copies)} of them')\n",
+    )
+    renamed = alone.rename(alone.with_name("server.py"))
+    assert refused(renamed, tmp_path, **TWILIO) == "contactapi: 1 of them"
+
+
+def test_an_extra_gives_routes_and_senders(alone, serve_alone, twilio):
+    shutil.copytree(SCRIPT.with_name("extras"), alone.with_name("extras"))
+    server = serve_alone(**twilio.settings)
+    ref = server.ask("POST", "/v1/contacts", {"email": "ada@example.com"}).json["id"]
+    body = {"contact_id": ref, "phone_number": "+12025550100"}
+    call = server.ask("POST", "/api/calls/create", body).json["data"]
+    assert until(lambda: len(twilio.placed) == 1)
+    assert server.ask("POST", f"/api/calls/{call['id']}/twilio").status == 403
+    server.stop()
