@@ -996,14 +996,9 @@ def csv_rows(documents: list, ours: list, columns: Columns) -> Iterator[list]:
         yield row
 
 
-def parse_lines(text: str) -> list:
-    """The documents of our own JSON Lines, all at once."""
-    return json.loads(f"[{text[:-1].replace(chr(10), ',')}]")
-
-
-def documents_of(texts: Iterable[str]) -> Iterator[dict]:
-    for text in texts:
-        yield from parse_lines(text)
+def parse_stored(texts: Iterable[str]) -> list:
+    """The values of JSON texts of our own, all at once."""
+    return json.loads(f"[{','.join(texts)}]")
 
 
 # -- CSV and JSON Lines: read
@@ -1625,12 +1620,21 @@ def iso_or_none(micros: Optional[int]) -> Optional[str]:
 
 @functools.lru_cache(maxsize=4096)
 def iso_second(seconds: int) -> str:
-    return (EPOCH + timedelta(seconds=seconds)).isoformat()[:19] + "Z"
+    hour, second = divmod(seconds, 3600)
+    return f"{iso_hour(hour)}{second // 60:02}:{second % 60:02}Z"
 
 
 def iso6(micros: int) -> str:
     """2026-07-04T10:00:00.000042Z"""
-    return f"{iso(micros)[:19]}.{micros % 1_000_000:06}Z"
+    second, micro = divmod(micros, 1_000_000)
+    hour, minute = iso_hour(second // 3600), second // 60 % 60
+    # An export makes many: an f-string takes half as long again.
+    return "%s%02d:%02d.%06dZ" % (hour, minute, second % 60, micro)  # noqa: UP031
+
+
+@functools.lru_cache(maxsize=4096)
+def iso_hour(hours: int) -> str:
+    return (EPOCH + timedelta(hours=hours)).isoformat()[:14]
 
 
 def parse_time(text: str) -> Optional[int]:
@@ -2074,27 +2078,6 @@ APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
 def json_path(name: str) -> str:
     """SQL for the JSON text of a top-level field, the same in a query and its index."""
     return f"fields -> '$.\"{name}\"'"
-
-
-def iso_sql(column: str, exact: bool) -> str:
-    """SQL for what `iso` (or `iso6`) makes of microseconds."""
-    second = f"{column} / 1000000 - ({column} % 1000000 < 0)"
-    if not exact:
-        return f"strftime('%Y-%m-%dT%H:%M:%SZ', {second}, 'unixepoch')"
-    fraction = f"printf('.%06dZ', ({column} % 1000000 + 1000000) % 1000000)"
-    return f"strftime('%Y-%m-%dT%H:%M:%S', {second}, 'unixepoch') || {fraction}"
-
-
-def json_sql(prefix: str, key: str, exact: bool = False) -> str:
-    """SQL for the JSON text that `Kind.document` makes of one record. Many are made in
-    SQL: SQLite works beside the other threads, Python does not (a list of 20: 0.45 of
-    the ceiling in Python, 0.60 in SQL)."""
-    return (
-        f"""'{{"id":"{prefix}_' || uid || '","{key}":' || json_quote(label) || ',' """
-        "|| substr(fields, 2, length(fields) - 2) || iif(fields = '{}', '', ',') "
-        f"""|| '"created_at":"' || {iso_sql("created_at", exact)} """
-        f"""|| '","updated_at":"' || {iso_sql("updated_at", exact)} || '"}}'"""
-    )
 
 
 class Store:
@@ -3133,15 +3116,12 @@ class Kind:
             others.pop(name, None)
         return others
 
-    def document(self, row: Row) -> str:
-        """The record as /v1 shows it: JSON text made from the stored text. Of many,
-        `json_sql` makes the same."""
-        _, uid, label, _, extra, created, updated = row
-        return (
-            f'{{"id":"{self.prefix}_{uid}","{self.key}":{quote(label)},'
-            f"{extra[1:-1]}{',' if extra != '{}' else ''}"
-            f'"created_at":"{iso(created)}","updated_at":"{iso(updated)}"}}'
-        )
+    def ref(self, uid: str) -> str:
+        """The id that is shown of the record with this uid."""
+        return f"{self.prefix}_{uid}"
+
+    def uid(self, ref: str) -> Optional[str]:
+        return parse_id(self.prefix, ref)
 
 
 CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
@@ -3552,10 +3532,11 @@ def is_texts(value: Any) -> bool:
 
 class Events:
     """What happened, in the order of commits (CONTRACT section 9). `add` is called
-    inside the transaction of the change that it tells of."""
+    inside the transaction of the change that it tells of. The log keeps what was shown
+    then: `wire` spells it."""
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, wire: Any):
+        self.store, self.wire = store, wire
 
     def add(self, *drafts: "Draft") -> None:
         self.store.run_many(
@@ -3755,7 +3736,7 @@ EVERY = Filters()
 
 
 class Page(NamedTuple):
-    text: str  # the records as JSON, with commas between them
+    rows: list
     total: int
     capped: bool = False
 
@@ -3885,7 +3866,6 @@ class Records:
         self.place_taken = (
             f"SELECT created_at FROM {table} WHERE workspace_id = ? AND created_at IN"
         )
-        self.shown = json_sql(kind.prefix, kind.key)
         self.last_id = f"SELECT coalesce(max(id), 0) FROM {table}"
         self.last_place = (
             f"SELECT created_at FROM {table} WHERE workspace_id = ? "
@@ -3940,7 +3920,7 @@ class Records:
         bare, most = New(label, natural_key, "{}", {}, ""), 4 * len(submitted) + 512
 
         def work() -> Row:
-            (made,) = self._rows(caller.workspace, [bare])
+            (made,) = self._made(caller.workspace, [bare])
             old = self._find(caller.workspace, natural_key)
             row, names, words = self._filled(caller, old or made, sent)
             values = made._replace(fields=row.fields, updated_at=row.updated_at)
@@ -4155,61 +4135,20 @@ class Records:
         except PayloadTooLarge as err:
             report.fail(line._replace(error=err.message))
 
-    def jsonl(self, workspace: int, filters: Filters = EVERY) -> Iterator[str]:
-        """The exact format: each record as /v1 shows it, times to the microsecond."""
-        document = json_sql(self.kind.prefix, self.kind.key, exact=True)
-        return self._lines(workspace, filters, document)
-
-    HELD = 2**21  # characters of an export that are held, to be read only once
-
-    def csv(
-        self,
-        workspace: int,
-        filters: Filters = EVERY,
-        raw: bool = False,
-        bom: bool = False,
-    ) -> Iterator[str]:
-        """RFC 4180, a column for every field name met. A large export is read twice,
-        and what is first met then is in the column `{more}`."""
-        ours = ["id", self.kind.key, *OURS[1:]]
-        texts = self._held(self.jsonl(workspace, filters))
-        if texts is not None:
-            columns = csv_columns(documents_of(texts), ours)
-        else:
-            fields = documents_of(self._lines(workspace, filters, "fields"))
-            columns = csv_columns(fields, ours)._replace(more=True)
-            texts = self.jsonl(workspace, filters)
-        yield "\ufeff" * bom + csv_head(ours, columns, raw)
-        for text in texts:
-            yield csv_text(csv_rows(parse_lines(text), ours, columns), raw)
-
-    def _held(self, texts: Iterator[str]) -> Optional[list]:
-        """All of them, or None if they are too much to be held."""
-        held, size = [], 0
-        for text in texts:
-            held.append(text)
-            size += len(text)
-            if size > self.HELD:
-                return None
-        return held
-
-    def _lines(self, workspace: int, filters: Filters, value: str) -> Iterator[str]:
-        """A line with this SQL's value for each record that matches, oldest first, many
-        lines at a time. Each batch is a read of its own: no snapshot is held, however
-        slow the reader is."""
+    def oldest_first(self, workspace: int, filters: Filters = EVERY) -> Iterator[list]:
+        """All that match, many rows at a time. Each batch is a read of its own: no
+        snapshot is held, however slow the reader is."""
         where, params = self._where_in_line(workspace, filters)
         sql = (
-            f"SELECT group_concat({value} || char(10), ''), max(created_at), count(*) "
-            f"FROM (SELECT {self.COLUMNS} FROM {self.kind.table} "
-            f"WHERE {where} AND created_at > ? ORDER BY created_at LIMIT ?)"
+            f"SELECT {self.COLUMNS} FROM {self.kind.table} "
+            f"WHERE {where} AND created_at > ? ORDER BY created_at LIMIT ?"
         )
-        largest = 2**29 // self.max_body  # SQLite makes no text of 1 GB
-        last, most = -(2**63), min(20, largest)
-        while (batch := self.store.row(sql, (*params, last, most)))[0] is not None:
-            text, last, count = batch
-            yield text
-            fits = 2**21 * count // len(text)  # 2 MiB at a time
-            most = max(1, min(1000, 2 * most, fits, largest))
+        last, most = -(2**63), 20
+        while rows := self._rows(sql, (*params, last, most)):
+            yield rows
+            last = rows[-1].created_at
+            fits = 2**21 * len(rows) // sum(len(row.fields) for row in rows)
+            most = max(1, min(1000, 2 * most, fits))  # 2 MiB at a time
 
     # inside the transaction
 
@@ -4251,7 +4190,7 @@ class Records:
 
     def _create(self, caller: Caller, news: list) -> list:
         """The rows of records that are not there yet, once they are."""
-        workspace, rows = caller.workspace, self._rows(caller.workspace, news)
+        workspace, rows = caller.workspace, self._made(caller.workspace, news)
         self.store.run_many(
             self.insert,
             [(*row, workspace, new.words) for row, new in zip(rows, news)],
@@ -4266,7 +4205,7 @@ class Records:
         )
         return rows
 
-    def _rows(self, workspace: int, news: list) -> list:
+    def _made(self, workspace: int, news: list) -> list:
         """As they are to be stored, in free places."""
         now = micros(self.clock())
         wanted = [now if new.created_at is None else new.created_at for new in news]
@@ -4350,11 +4289,11 @@ class Records:
             caller.ref,
             dump_texts(changed),
             submitted,
-            kind.document(row),
+            self.events.wire.one(kind, row),
         )
 
     def _ref(self, row: Row) -> str:
-        return f"{self.kind.prefix}_{row.uid}"
+        return self.kind.ref(row.uid)
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode())
@@ -4402,7 +4341,7 @@ class Records:
         size, order = max(0, min(size, total - offset)), "DESC"
         if size and offset > total // 2:
             order, offset = "ASC", total - offset - size
-        return Page(self._text(*self._found(where, params, order, size, offset)), total)
+        return Page(self._found(where, params, order, size, offset), total)
 
     def _is_indexed(self, filters: Filters) -> bool:
         return all(name in self.store.indexed for name, _ in filters.fields)
@@ -4416,14 +4355,12 @@ class Records:
             before = ("created_at", "<", before)
             filters = filters._replace(times=(*filters.times, before))
         where, params = self._where_in_line(workspace, filters)
-        sql, params = self._found(where, params, "DESC", limit + 1, 0)
-        return list(map(Row._make, self.store.rows(sql, params)))
+        return self._found(where, params, "DESC", limit + 1, 0)
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int
-    ) -> tuple:
-        """SQL for `size` records of a workspace, the first of `params`, newest first;
-        and its parameters."""
+    ) -> list:
+        """`size` records of a workspace, the first of `params`, newest first."""
         table, params = self.kind.table, (*params, size)
         if (order, offset) != ("DESC", 0):
             # Deferred join: the index alone finds the place, then `size` rows are read.
@@ -4440,12 +4377,10 @@ class Records:
             f"SELECT {self.COLUMNS} FROM {table} WHERE {where} "
             "ORDER BY created_at DESC LIMIT ?"
         )
-        return sql, params
+        return self._rows(sql, params)
 
-    def _text(self, sql: str, params: tuple) -> str:
-        """Their JSON, in the order of `sql`: having a LIMIT, it is not reordered."""
-        row = self.store.row(f"SELECT group_concat({self.shown}) FROM ({sql})", params)
-        return row[0] or ""
+    def _rows(self, sql: str, params: tuple) -> list:
+        return list(map(Row._make, self.store.rows(sql, params)))
 
     def _capped_page(self, where: str, params: tuple, offset: int, size: int) -> Page:
         """One scan finds the page and counts, up to the cap."""
@@ -4463,7 +4398,7 @@ class Records:
             wanted = ",".join(ids[offset : offset + size])
             where = f"+workspace_id = ? AND id IN ({wanted})"
             found = self._found(where, params[:1], "DESC", size, 0)
-        return Page(self._text(*found), total, capped)
+        return Page(found, total, capped)
 
     def _where_in_line(self, workspace: int, filters: Filters) -> tuple:
         """What `_where` gives, for records in the order in which they were created:
@@ -5013,21 +4948,30 @@ class NativeWire:
         return dump({"error": err.body()})
 
     @staticmethod
-    def one(kind: Kind, row: Row) -> str:
-        return kind.document(row)
+    def one(kind: Kind, row: Row, time: Callable = iso) -> str:
+        """A record, made of its stored text."""
+        _, uid, label, _, extra, created, updated = row
+        made = time(created)
+        changed = made if updated == created else time(updated)
+        return (
+            f'{{"id":"{kind.prefix}_{uid}","{kind.key}":{quote(label)},'
+            f"{extra[1:-1]}{',' if extra != '{}' else ''}"
+            f'"created_at":"{made}","updated_at":"{changed}"}}'
+        )
 
-    @staticmethod
-    def page(page: Page, number: int, size: int) -> str:
+    @classmethod
+    def page(cls, kind: Kind, page: Page, number: int, size: int) -> str:
+        data = ",".join([cls.one(kind, row) for row in page.rows])
         capped = ',"total_capped":true' if page.capped else ""
         return (
-            f'{{"data":[{page.text}],"page":{number},"page_size":{size},'
+            f'{{"data":[{data}],"page":{number},"page_size":{size},'
             f'"total":{page.total},"total_pages":{-(-page.total // size)}{capped}}}'
         )
 
     @staticmethod
     def receipt(kind: Kind, uid: str, document: dict, at: int) -> str:
         """What a caller that may not read is told: its own words and the time."""
-        shown = {"id": f"{kind.prefix}_{uid}"}
+        shown = {"id": kind.ref(uid)}
         if kind.key in document:
             shown[kind.key] = kind.clean(document[kind.key])[0]
         return dump({**shown, **kind.others(document), **stamps(at)})
@@ -5049,7 +4993,7 @@ class NativeWire:
 
     @staticmethod
     def deleted(kind: Kind, uid: str) -> str:
-        return dump({"id": f"{kind.prefix}_{uid}", "deleted": True})
+        return dump({"id": kind.ref(uid), "deleted": True})
 
 
 class ReadShape(NamedTuple):
@@ -5167,6 +5111,59 @@ def listed_key(key: Key) -> dict:
 
 def stamps(at: int) -> dict:
     return {"created_at": iso(at), "updated_at": iso(at)}
+
+
+# -- files
+
+
+def jsonl_file(kind: Kind, batches: Iterator[list]) -> Iterator[str]:
+    """The exact format: each record as /v1 shows it, times to the microsecond."""
+    for rows in batches:
+        yield "\n".join([NativeWire.one(kind, row, iso6) for row in rows]) + "\n"
+
+
+HELD = 2**21  # characters of an export that are held, to be read only once
+
+
+def csv_file(
+    kind: Kind, read: Callable, raw: bool = False, bom: bool = False
+) -> Iterator[str]:
+    """RFC 4180, a column for every field name met. `read()` gives the rows in batches,
+    from the first on: a large export is read twice, and what is first met then is in
+    the column `{more}`."""
+    ours, batches = ["id", kind.key, *OURS[1:]], read()
+    held, whole = hold(batches)
+    texts = ((row.fields for row in rows) for rows in itertools.chain(held, batches))
+    fields = itertools.chain.from_iterable(map(parse_stored, texts))
+    columns = csv_columns(fields, ours)
+    if not whole:
+        columns, held = columns._replace(more=True), []
+    yield "\ufeff" * bom + csv_head(ours, columns, raw)
+    for rows in held if whole else read():
+        yield csv_text(csv_rows(csv_documents(kind, rows), ours, columns), raw)
+
+
+def hold(batches: Iterator[list]) -> tuple:
+    """(batches, as many as may be held; whether these are all)."""
+    held, size = [], 0
+    for rows in batches:
+        held.append(rows)
+        size += sum(len(row.fields) for row in rows)
+        if size > HELD:
+            return held, False
+    return held, True
+
+
+def csv_documents(kind: Kind, rows: list) -> Iterator[dict]:
+    for row, document in zip(rows, parse_stored(row.fields for row in rows)):
+        _, uid, label, _, _, created, updated = row
+        document["id"], document[kind.key] = kind.ref(uid), label
+        document["created_at"] = made = iso6(created)
+        document["updated_at"] = made if updated == created else iso6(updated)
+        yield document
+
+
+# -- which wire is whose
 
 
 # The longest prefix that fits comes first.
@@ -6092,7 +6089,7 @@ def add_native(app: Api, records: Records) -> None:
         if filters != EVERY or number * size > DEEP or size > LONG_PAGE:
             go_to("long")
         page = records.page(caller.workspace, filters, number, size)
-        return NativeWire.page(page, number, size)
+        return NativeWire.page(kind, page, number, size)
 
     @app.post(base, needs=(write,), public=kind.public)
     def put_record(caller: Caller) -> Write:
@@ -6112,20 +6109,20 @@ def add_native(app: Api, records: Records) -> None:
 
     @app.get(one, needs=(read,))
     def get_record(caller: Caller, ref: str) -> str:
-        row = records.get(caller.workspace, parse_id(kind.prefix, ref))
+        row = records.get(caller.workspace, kind.uid(ref))
         return NativeWire.one(kind, row)
 
     @app.route(one, "PATCH", needs=(write,))
     def patch_record(caller: Caller, ref: str) -> Write:
         document = read_json()
-        uid = parse_id(kind.prefix, ref)
+        uid = kind.uid(ref)
         merge = media_type(request.environ) == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
         return Write(work, lambda row: shown(caller, row, document))
 
     @app.delete(one, needs=(write,))
     def delete_record(caller: Caller, ref: str) -> Write:
-        uid = parse_id(kind.prefix, ref)
+        uid = kind.uid(ref)
         work = records.delete(caller, uid)
         return Write(work, lambda _: NativeWire.deleted(kind, uid))
 
@@ -6144,14 +6141,14 @@ def add_history(app: Api, records: Records) -> None:
     @app.get(base, needs=(f"{kind.plural}:read",), lane="long")
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
-        uid = parse_id(kind.prefix, ref)
+        uid = kind.uid(ref)
         page = records.history(caller.workspace, uid, after, limit)
         return NativeWire.events(page)
 
     @app.delete(base, needs=(f"{kind.plural}:write",))
     def erase_history(caller: Caller, ref: str) -> Write:
-        uid = parse_id(kind.prefix, ref)
-        work, ref = records.erase_history(caller, uid), f"{kind.prefix}_{uid}"
+        uid = kind.uid(ref)
+        work, ref = records.erase_history(caller, uid), kind.ref(uid)
         return Write(work, lambda erased: dump({"id": ref, "erased": erased}))
 
 
@@ -6167,14 +6164,16 @@ def add_files(app: Api, records: Records) -> None:
     @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,), lane="export")
     def export_jsonl(caller: Caller) -> Iterator[bytes]:
         filters = read_filters(kind, read_query())
-        return export(records.jsonl(caller.workspace, filters), "application/jsonl")
+        rows = records.oldest_first(caller.workspace, filters)
+        return export(jsonl_file(kind, rows), "application/jsonl")
 
     @app.get(f"/v1/{kind.plural}.csv", needs=(read,), lane="export")
     def export_csv(caller: Caller) -> Iterator[bytes]:
         pairs = read_query()
         raw, bom = (dict(pairs).get(name) == "1" for name in ("raw", "bom"))
-        lines = records.csv(caller.workspace, read_filters(kind, pairs), raw, bom)
-        return export(lines, "text/csv; charset=utf-8")
+        place = caller.workspace, read_filters(kind, pairs)
+        rows = functools.partial(records.oldest_first, *place)
+        return export(csv_file(kind, rows, raw, bom), "text/csv; charset=utf-8")
 
     def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
         app.large[path] = (read, write)
@@ -7486,7 +7485,7 @@ def open_services(
     config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Services:
     store = open_database(config.database)
-    events, outbox = Events(store), Outbox(store, clock)
+    events, outbox = Events(store, NativeWire), Outbox(store, clock)
     return Services(
         store,
         Workspaces(store),
@@ -7801,9 +7800,10 @@ def read_file(
 def export_file(services: Services, args: argparse.Namespace) -> None:
     records, workspace, form = records_of(services, args)
     if form == "csv":
-        texts = records.csv(workspace, raw=args.raw, bom=args.bom)
+        rows = functools.partial(records.oldest_first, workspace)
+        texts = csv_file(records.kind, rows, args.raw, args.bom)
     else:
-        texts = records.jsonl(workspace)
+        texts = jsonl_file(records.kind, records.oldest_first(workspace))
     total, count = records.total(workspace), 0
     progress = Progress(total)
     with (

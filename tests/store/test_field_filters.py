@@ -92,8 +92,9 @@ def test_a_filter_finds_what_python_finds_whatever_the_name(services):
     assert report.created == len(sent)
     for name in NAMES:
         for text in ASKED:
-            found = "".join(services.contacts.jsonl(1, Filters(fields=((name, text),))))
-            emails = [json.loads(line)["email"] for line in found.split("\n")[:-1]]
+            filters = Filters(fields=((name, text),))
+            batches = services.contacts.oldest_first(1, filters)
+            emails = [row.label for rows in batches for row in rows]
             meant = [
                 email
                 for email, fields in sent.items()

@@ -1,4 +1,4 @@
-"""JSON as SQLite makes it."""
+"""The JSON of one record and of many."""
 
 import json
 
@@ -24,7 +24,7 @@ FIELDS_OF_NOTE = (
 
 
 @pytest.mark.parametrize("fields", FIELDS_OF_NOTE)
-def test_sqlite_makes_of_many_what_python_makes_of_one(free, fields):
+def test_a_record_among_many_is_spelled_as_alone(free, fields):
     lines = [
         {"email": f"Ä'{n}\\{n}@x.org", **fields, "created_at": time, "updated_at": time}
         for n, time in enumerate(TIMES_OF_NOTE)
@@ -44,7 +44,7 @@ def test_sqlite_makes_of_many_what_python_makes_of_one(free, fields):
     ]
 
 
-def test_names_of_companies_are_quoted_by_sqlite_as_by_python(free):
+def test_names_of_companies_are_quoted_among_many_as_alone(free):
     names = ['"Quote" & \\Back\\slash', "Ünïcode 株式会社", "</script>\u2028."]
     for name in names:
         assert free.post({"name": name}, "/v1/companies").status_int == 201

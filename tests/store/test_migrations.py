@@ -126,8 +126,9 @@ def test_a_file_of_schema_1_is_served_as_it_was(old):
     caller = services.keys.find(SECRET)
     page = services.contacts.page(caller.workspace, contactapi.EVERY, 1, 100)
     assert page.total == 11
+    shown = contactapi.NativeWire.page(contactapi.CONTACTS, page, 1, 100)
     for text in ("Ada@Example.com", "12345678901234567890123", "Grace 😀 Ünïcode"):
-        assert text in page.text
+        assert text in shown
     assert services.keys.find(KEEPS).existing == "keep"
     assert services.keys.find(KEEPS).domains == ("localhost",)
     assert [what for what, found in services.store.problems() if found] == []
