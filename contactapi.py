@@ -1416,6 +1416,8 @@ LOST_LINE_ENDS = (
 
 def no_key_column(found: list, key: str, column: Optional[str]) -> str:
     message = f"no column is named {column or key}"
+    if TOO_LONG_TEXT[:-1] in found:
+        return f"{message}, and a line is too long: {LOST_LINE_ENDS}"
     if any(map(AN_ADDRESS.search, found)):
         return f"{message}, and an address stands in its place: {LOST_LINE_ENDS}"
     return f"{message}; found: {shown_names(found) or 'none'}; {NAME_ONE}"

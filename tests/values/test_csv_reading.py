@@ -253,7 +253,9 @@ def test_a_companys_column_is_its_name():
         "ada@x.org,Ada\nbob@x.org,Bob\n",
         "email,name,ada@x.org\n",
         "id,email,created_at,updated_at,plancon_1,a@x.org,2026-07-04",
+        "email,n" + "a@x.org,x" * 200_000,
     ],
+    ids=lambda content: content[:20],
 )
 def test_a_header_that_holds_an_address_speaks_of_data_binary(content):
     assert "--data-binary" in refused(content)
