@@ -2889,20 +2889,17 @@ class DeliveryRow(NamedTuple):
 
 class Sender:
     """How one kind of thing is sent; an extra puts it among the outbox's `senders`.
-    `prepare`, `delivered` and `failed` run inside the transaction that notes the same,
-    `send` outside of any, for as long as it takes."""
+    `send` runs outside of any transaction, for as long as it takes, `delivered` and
+    `failed` inside the one that notes the same."""
 
     RETRIES = ()  # seconds from each try to the next; after the last one it has failed
     LEASE = 20  # seconds after which a try that nobody ended was interrupted
     EXPIRES = 30 * 86_400  # seconds after which it is not sent any more
     REPEATS = True  # whether one whose try was interrupted may be sent again
 
-    def prepare(self, delivery: DeliveryRow) -> Any:
-        """What `send` is to be given; None if it is not wanted any more."""
-        raise NotImplementedError
-
-    def send(self, prepared: Any) -> Reply:
-        """What the other side said when it took it; else NotTaken or Refused."""
+    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
+        """What the other side said when it took it; else NotTaken or Refused. None
+        where it is not wanted any more: then nothing was sent."""
         raise NotImplementedError
 
     def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
@@ -2928,8 +2925,10 @@ class Outbox:
         self.senders = {}
         self.wake = threading.Event()  # set after a commit that brought something
 
-    def add(self, workspace: int, sender: str, target: str, call: int) -> None:
-        """Inside a transaction; due at once."""
+    def add(
+        self, workspace: int, sender: str, target: str, call: Optional[int] = None
+    ) -> None:
+        """Inside a transaction; due at once. It goes with the call that it is of."""
         now = self._now()
         self.store.run(
             "INSERT INTO delivery (workspace_id, sender, target, call_id, state, "
@@ -2955,31 +2954,28 @@ class Outbox:
         if self.due() is None:  # a look that waits for no writer
             return False
         if claimed := self.store.write(self._claim):
-            self._send(*claimed)
+            self._send(claimed)
         return True
 
-    def _claim(self) -> Optional[tuple]:
-        """(the next that is due, what its sender is to send)."""
+    def _claim(self) -> Optional[DeliveryRow]:
+        """The next that is due, with this try begun."""
         delivery = self.due()
         if delivery is None:  # another process was faster
             return None
         sender, now = self.senders[delivery.sender], self._now()
-        if delivery.state == SENDING and not sender.REPEATS:
+        again = sender.REPEATS and delivery.tries <= len(sender.RETRIES)
+        if delivery.state == SENDING and not again:
             return self._fail(delivery, Reply("interrupted: it may have got through"))
         if now >= self._last_moment(delivery):
             return self._fail(delivery, Reply("expired"))
-        prepared = sender.prepare(delivery)
-        if prepared is None:
-            self._note(delivery, FAILED, Reply("not wanted any more"))
-            return None
         claim = "UPDATE delivery SET state = ?, tries = ?, due_at = ? WHERE id = ?"
         lapses = now + micros(sender.LEASE)
         self.store.run(claim, (SENDING, delivery.tries + 1, lapses, delivery.id))
-        return delivery._replace(state=SENDING, tries=delivery.tries + 1), prepared
+        return delivery._replace(state=SENDING, tries=delivery.tries + 1)
 
-    def _send(self, delivery: DeliveryRow, prepared: Any) -> None:
+    def _send(self, delivery: DeliveryRow) -> None:
         try:
-            outcome, said = self._deliver, self.senders[delivery.sender].send(prepared)
+            outcome, said = self._deliver, self.senders[delivery.sender].send(delivery)
         except NotTaken as err:
             outcome, said = self._put_off, err
         except Refused as err:
@@ -2988,8 +2984,10 @@ class Outbox:
 
     # inside a transaction: what came of it
 
-    def _deliver(self, delivery: DeliveryRow, reply: Reply) -> None:
-        if self._note(delivery, DELIVERED, reply):
+    def _deliver(self, delivery: DeliveryRow, reply: Optional[Reply]) -> None:
+        if reply is None:
+            self._note(delivery, FAILED, Reply("not wanted any more"))
+        elif self._note(delivery, DELIVERED, reply):
             self.senders[delivery.sender].delivered(delivery, reply)
 
     def _fail(self, delivery: DeliveryRow, reply: Reply) -> None:
@@ -4613,13 +4611,13 @@ class Calls:
     ) -> CallRow:
         now = self._place(caller.workspace)
         values = (new_uid(), caller.workspace, contact, phone, caller_id, PROGRESS[0])
-        self.store.run(
+        made = self.store.run(
             "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
             "from_number, status, created_at, updated_at, sequence) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1)",
             (*values, now, now),
         )
-        row = self._find(caller.workspace, values[0])
+        row = self.find("call.id = ?", made.lastrowid)
         if self.dials:
             self.store.run("INSERT INTO dialling (at) VALUES (?)", (self._now(),))
             self.outbox.add(row.workspace, DIAL, phone, row.id)
@@ -4653,14 +4651,14 @@ class Calls:
     # reading
 
     def get(self, workspace: int, uid: Optional[str]) -> CallRow:
-        row = uid and self._find(workspace, uid)
+        where = "call.uid = ? AND call.workspace_id = ?"
+        row = uid and self.find(where, uid, workspace)
         if not row:
             raise NotFound("there is no such call")
         return row
 
-    def _find(self, workspace: int, uid: str) -> Optional[CallRow]:
-        where = "WHERE call.uid = ? AND call.workspace_id = ?"
-        row = self.store.row(self.SELECT + where, (uid, workspace))
+    def find(self, where: str, *params: Any) -> Optional[CallRow]:
+        row = self.store.row(f"{self.SELECT} WHERE {where}", params)
         return row and CallRow._make(row)
 
     def page(
@@ -4723,17 +4721,6 @@ class Calls:
     def hang_up(self, row: CallRow) -> None:
         """Asks who placed it to end it; before that, being canceled is enough."""
         self.outbox.add(row.workspace, HANGUP, row.phone_number, row.id)
-
-    # for the senders and callbacks of extras: inside a transaction, in any workspace
-
-    def numbered(self, number: int) -> CallRow:
-        """That of a delivery, which does not outlive it."""
-        sql = f"{self.SELECT} WHERE call.id = ?"
-        return CallRow._make(self.store.row(sql, (number,)))
-
-    def find_anywhere(self, uid: Optional[str]) -> Optional[CallRow]:
-        row = self.store.row(f"{self.SELECT} WHERE call.uid = ?", (uid,))
-        return row and CallRow._make(row)
 
     def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]

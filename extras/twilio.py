@@ -153,16 +153,14 @@ class Placing(Sender):
     def __init__(self, calls: Calls, twilio: Twilio):
         self.calls, self.twilio = calls, twilio
 
-    def prepare(self, delivery: DeliveryRow) -> Optional[CallRow]:
-        row = self.calls.numbered(delivery.call)
-        return row if STAGE[row.status] <= STAGE["queued"] else None
-
-    def send(self, row: CallRow) -> Reply:
-        return self.twilio.place(row)
+    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
+        row = self.calls.find("call.id = ?", delivery.call)
+        wanted = row and STAGE[row.status] <= STAGE["queued"]
+        return self.twilio.place(row) if wanted else None
 
     def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
         """One that was canceled meanwhile is ended."""
-        row = self.calls.numbered(delivery.call)
+        row = self.calls.find("call.id = ?", delivery.call)
         changes = self.calls.step(row, "queued", None)
         row = self.calls.change(row, BY, {**changes, "sid": reply.text})
         if row.status == "canceled":
@@ -170,7 +168,7 @@ class Placing(Sender):
 
     def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
         """Unless a callback told meanwhile that it was placed after all."""
-        row = self.calls.numbered(delivery.call)
+        row = self.calls.find("call.id = ?", delivery.call)
         if row.sid is None and row.status not in ENDS:
             log.warning("call_%s: %s", row.uid, reply.text)
             changes = {"status": "failed", "reason": reply.text}
@@ -186,12 +184,10 @@ class Ending(Sender):
     def __init__(self, calls: Calls, twilio: Twilio):
         self.calls, self.twilio = calls, twilio
 
-    def prepare(self, delivery: DeliveryRow) -> CallRow:
-        return self.calls.numbered(delivery.call)
-
-    def send(self, row: CallRow) -> Reply:
+    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
+        row = self.calls.find("call.id = ?", delivery.call)
         try:
-            return self.twilio.end(row)
+            return self.twilio.end(row) if row else None
         except Unanswered as err:
             raise NotTaken(err.reply) from None
 
@@ -230,7 +226,7 @@ def report(calls: Calls, uid: Optional[str], said: dict) -> Any:
     duration = small_number(said.get("CallDuration", ""))
 
     def work() -> None:
-        row = calls.find_anywhere(uid)
+        row = calls.find("call.uid = ?", uid)
         if row is None or row.sid not in (None, sid) or row.status in ENDS:
             return
         place = row.sequence + 1 if sequence is None else sequence

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 import contactapi
-from client import called
+from client import called, keep_house
 from contactapi import NotTaken, Outbox, Refused, Reply, Sender
 from processes import until
 
@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 class Fake(Sender):
-    """Sends what was prepared into a list. The next of `answers` comes first: an error
+    """Sends into a list. The next of `answers` comes first: an error
     to raise, or a function that is called and returns one, or None."""
 
     RETRIES = (10, 100)
@@ -26,11 +26,10 @@ class Fake(Sender):
         for name, value in options.items():
             setattr(self, name, value)
 
-    def prepare(self, delivery):
-        return (delivery.target, delivery.tries) if self.wanted else None
-
-    def send(self, prepared):
-        self.sent.append(prepared[0])
+    def send(self, delivery):
+        if not self.wanted:
+            return None
+        self.sent.append(delivery.target)
         answer = self.answers.pop(0) if self.answers else None
         answer = answer() if callable(answer) else answer
         if answer is not None:
@@ -180,7 +179,7 @@ def test_what_is_not_wanted_any_more_is_not_sent_and_not_told(outbox):
     add(outbox, "a")
     assert drain(outbox) == []
     assert outbox.senders["fake"].heard == []
-    assert kept(outbox) == [("a", "failed", 0, None, "not wanted any more")]
+    assert kept(outbox) == [("a", "failed", 1, None, "not wanted any more")]
 
 
 def test_one_that_waits_for_its_next_try_does_not_hold_up_its_target(api, outbox):
@@ -230,6 +229,18 @@ def test_what_was_interrupted_is_sent_again_only_where_that_may_be(api, repeats)
     assert after.senders["fake"].heard == [told if repeats else interrupted]
 
 
+def test_what_is_interrupted_each_time_has_failed_after_the_last(api):
+    outbox = another(api, answers=[died] * 9)
+    add(outbox, "a")
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            outbox.step()
+        api.turn(20)
+    assert outbox.step() and not outbox.step()
+    interrupted = ("failed", "a", "interrupted: it may have got through")
+    assert outbox.senders["fake"].heard == [interrupted]
+
+
 def test_what_came_of_a_lapsed_claim_is_passed_over(api, outbox):
     """A sender took longer than its lease; another process sent it once more."""
     other = another(api)
@@ -266,7 +277,7 @@ def test_a_delivery_goes_with_its_contact(api):
     outbox = another(api)
     for ref in (gone, stays):
         uid = called(api, ref)["id"].removeprefix("call_")
-        number = api.services.calls.find_anywhere(uid).id
+        number = api.services.calls.find("call.uid = ?", uid).id
         api.services.store.write(lambda n=number, r=ref: outbox.add(1, "fake", r, n))
     api.ask("DELETE", f"/v1/contacts/{gone}")
     assert drain(outbox) == [stays]
@@ -290,10 +301,10 @@ def test_what_has_ended_is_kept_for_30_days_and_what_waits_for_ever(api, outbox)
     api.turn(29 * DAY)
     add(outbox, "c")
     drain(outbox)
-    outbox.expire()
+    keep_house(api).tidy()
     assert len(kept(outbox)) == 702
     api.turn(1 * DAY + 1)
-    outbox.expire()
+    keep_house(api).tidy()
     assert [row[0] for row in kept(outbox)] == ["b", "c"]
 
 
