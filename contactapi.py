@@ -1664,17 +1664,11 @@ def parse_time(text: str) -> Optional[int]:
 # -- keys
 
 
-PERMISSIONS = tuple(
-    f"{thing}:{verb}"
-    for thing in ("contacts", "companies", "calls", "keys")
-    for verb in ("read", "write")
-)
 TOKEN_PREFIX = {
     "secret": "ck_secret_",
     "publishable": "ck_pub_",
     "restricted": "ck_live_",
 }
-PERMISSIONS_SAID = ", ".join(PERMISSIONS)
 EVERYTHING = "everything"  # what a secret key has beside every permission
 
 
@@ -1862,9 +1856,9 @@ class Tally(Model):
 
 
 class Record(Model):
-    """A contact or a company. `created_at` is its place in line, unique to the
-    microsecond in its workspace; `words` is the folded copy that `q` looks in and
-    stands before `fields`, so that a search need not read past it."""
+    """What a table of any kind has. `created_at` is a record's place in line, unique
+    to the microsecond in its workspace; `words` is the folded copy that `q` looks in
+    and stands before `fields`, so that a search need not read past it."""
 
     uid = peewee.TextField()  # in no index: it holds the row's number
     workspace = of_workspace(index=False)
@@ -1875,8 +1869,6 @@ class Record(Model):
     words = peewee.TextField()
     fields = peewee.TextField()
 
-
-class Contact(Record):
     class Meta:
         indexes = (
             (("workspace", "natural_key"), True),
@@ -1885,9 +1877,12 @@ class Contact(Record):
         )
 
 
+class Contact(Record):
+    pass
+
+
 class Company(Record):
-    class Meta:
-        indexes = Contact._meta.indexes
+    pass
 
 
 class OldUid(Model):
@@ -2028,10 +2023,79 @@ class Note(Model):
     value = peewee.TextField()
 
 
-MODELS = (
-    *(Workspace, Tally, Contact, Company, OldUid, Call, Dialling, Delivery, Answer),
-    *(Key, Event, Note),
-)
+# -- kinds: what differs between contacts and companies, as data
+
+
+class Row(NamedTuple):
+    """A record as it is stored: times in microseconds, `fields` as JSON text."""
+
+    id: int
+    uid: str
+    label: str
+    natural_key: str
+    fields: str
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of record: its model and its cleaner are all that it has beside this."""
+
+    name: str
+    plural: str
+    prefix: str
+    key: str  # the field that is the natural key
+    public: bool  # whether a publishable key may make one
+    model: type
+    clean: Callable  # value -> (as written, as compared)
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.table_name
+
+    def split(self, document: dict) -> tuple:
+        """(label, natural key, the other fields) of a document that was sent."""
+        label, natural_key = self.clean(document.get(self.key))
+        return label, natural_key, self.others(document)
+
+    def others(self, document: dict) -> dict:
+        others = dict(document)
+        for name in (*OURS, self.key):
+            others.pop(name, None)
+        return others
+
+    @property
+    def read(self) -> str:
+        """The permission."""
+        return f"{self.plural}:read"
+
+    @property
+    def write(self) -> str:
+        return f"{self.plural}:write"
+
+    def ref(self, uid: str) -> str:
+        """The id that is shown of the record with this uid."""
+        return f"{self.prefix}_{uid}"
+
+    def uid(self, ref: str) -> Optional[str]:
+        return parse_id(self.prefix, ref)
+
+
+CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
+COMPANIES = Kind("company", "companies", "cmp", "name", False, Company, clean_name)
+
+# A third one stands here, and has a table by a step of MIGRATIONS: nothing else.
+KINDS = (CONTACTS, COMPANIES)
+
+
+def models() -> tuple:
+    """Of every table, each after those to which it refers."""
+    records = [kind.model for kind in KINDS]
+    return (
+        *(Workspace, Tally, *records, OldUid, Call, Dialling, Delivery, Answer, Key),
+        *(Event, Note),
+    )
 
 
 # -- the database: all that is SQLite's own
@@ -2189,16 +2253,15 @@ class Store:
         """Keeps an index for each of these fields, and for no other."""
         self.indexed = names
         wanted = {
-            f"{table}_by_{name.encode().hex()}": (table, json_path(name))
+            f"{kind.table}_by_{name.encode().hex()}": (kind.table, json_path(name))
             for name in names
-            for table in (Contact._meta.table_name, Company._meta.table_name)
+            for kind in KINDS
         }
         there = {
             row[0]
             for row in self.rows(
                 "SELECT name FROM sqlite_master WHERE type = 'index' "
-                "AND (name LIKE 'contact@_by@_%' ESCAPE '@' "
-                "OR name LIKE 'company@_by@_%' ESCAPE '@')"
+                "AND name LIKE tbl_name || '@_by@_%' ESCAPE '@'"
             )
         }
 
@@ -2364,15 +2427,17 @@ class Store:
                 yield TWINS % (uid, row[0])
 
     def wrong_tallies(self) -> Iterator[str]:
-        for table in (Contact._meta.table_name, Company._meta.table_name):
+        tables = {row[0] for row in self.rows("SELECT name FROM sqlite_master")}
+        for kind in KINDS:
             sql = (
-                "SELECT workspace.name, coalesce(tally.total, 0) AS kept, "
-                f"(SELECT count(*) FROM {table} WHERE workspace_id = workspace.id) n "
+                "SELECT workspace.name, coalesce(tally.total, 0) AS kept, (SELECT "
+                f"count(*) FROM {kind.table} WHERE workspace_id = workspace.id) AS n "
                 "FROM workspace LEFT JOIN tally ON workspace_id = workspace.id "
                 "AND kind = ? WHERE kept <> n"
             )
-            for workspace, kept, counted in self.rows(sql, (table,)):
-                yield f"{workspace} counts {kept} of {table} and has {counted}"
+            if kind.table in tables:  # a backup of an older schema may lack it
+                for workspace, kept, counted in self.rows(sql, (kind.name,)):
+                    yield f"{workspace} counts {kept} of {kind.name} and has {counted}"
 
     def close(self, in_use: bool = False) -> None:
         """Lets a write that has begun end, then closes every connection; where a thread
@@ -2487,7 +2552,7 @@ def copy_rows(source: Store, target: Store) -> int:
         source.run("BEGIN")  # one moment of the source, though it is written to
         target.run("DELETE FROM workspace")
         target.run("DELETE FROM note")
-        count = sum(copy_table(source, target, model) for model in MODELS)
+        count = sum(copy_table(source, target, model) for model in models())
         target.run("DELETE FROM sqlite_sequence")
         rows = source.rows("SELECT name, seq FROM sqlite_sequence")
         target.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", rows)
@@ -3074,62 +3139,13 @@ class Worker(threading.Thread):
 # Services ####################################################################
 ###############################################################################
 
-# -- kinds: what differs between contacts and companies, as data
-
-
-class Row(NamedTuple):
-    """A record as it is stored: times in microseconds, `fields` as JSON text."""
-
-    id: int
-    uid: str
-    label: str
-    natural_key: str
-    fields: str
-    created_at: int
-    updated_at: int
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of record. A third one costs a Kind, a model and a cleaner."""
-
-    name: str
-    plural: str
-    prefix: str
-    key: str  # the field that is the natural key
-    public: bool  # whether a publishable key may make one
-    model: type
-    clean: Callable  # value -> (as written, as compared)
-
-    @property
-    def table(self) -> str:
-        return self.model._meta.table_name
-
-    def split(self, document: dict) -> tuple:
-        """(label, natural key, the other fields) of a document that was sent."""
-        label, natural_key = self.clean(document.get(self.key))
-        return label, natural_key, self.others(document)
-
-    def others(self, document: dict) -> dict:
-        others = dict(document)
-        for name in (*OURS, self.key):
-            others.pop(name, None)
-        return others
-
-    def ref(self, uid: str) -> str:
-        """The id that is shown of the record with this uid."""
-        return f"{self.prefix}_{uid}"
-
-    def uid(self, ref: str) -> Optional[str]:
-        return parse_id(self.prefix, ref)
-
-
-CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
-COMPANIES = Kind("company", "companies", "cmp", "name", False, Company, clean_name)
-KINDS = (CONTACTS, COMPANIES)
-
-
 # -- workspaces and keys
+
+
+def known_permissions() -> list:
+    """What a restricted key can be given."""
+    of_records = [name for kind in KINDS for name in (kind.read, kind.write)]
+    return [*of_records, "calls:read", "calls:write", "keys:read", "keys:write"]
 
 
 class Caller(NamedTuple):
@@ -3183,7 +3199,7 @@ ENV_KEY = Key(
 )
 
 GRANTS = {
-    "secret": frozenset([EVERYTHING, *PERMISSIONS]),
+    "secret": frozenset([EVERYTHING]),
     "publishable": frozenset(),
 }
 
@@ -3303,10 +3319,11 @@ class Keys:
         self, caller: Caller, type: Any, permissions: Any
     ) -> None:
         """Forbidden to make, change or revoke a key that may more than `caller`."""
-        wanted = {"secret": [EVERYTHING], "publishable": ["contacts:write"]}
+        public = [kind.write for kind in KINDS if kind.public]
+        wanted = {"secret": [EVERYTHING], "publishable": public}
         asked = permissions if is_texts(permissions) else ()
         known = wanted.get(type, asked) if isinstance(type, str) else ()
-        missing = [p for p in PERMISSIONS if p in known and not caller.may(p)]
+        missing = [p for p in known_permissions() if p in known and not caller.may(p)]
         if missing or (EVERYTHING in known and not caller.may(EVERYTHING)):
             lacks = ", ".join(missing) or EVERYTHING
             raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
@@ -3501,14 +3518,15 @@ def refuse_words(name: Any, existing: Any) -> None:
 def clean_permissions(type: str, permissions: Any) -> list:
     if not is_texts(permissions):
         raise InvalidRequest("permissions must be an array of names", "permissions")
+    known = known_permissions()
     for name in permissions:
-        if name not in PERMISSIONS:
-            message = f"{quote(name[:50])} is no permission: give {PERMISSIONS_SAID}"
+        if name not in known:
+            message = f"{quote(name[:50])} is no permission: give {', '.join(known)}"
             raise InvalidRequest(message, "permissions")
     if bool(permissions) != (type == "restricted"):
         message = "a restricted key has one or more permissions, no other key has any"
         raise InvalidRequest(message, "permissions")
-    return [name for name in PERMISSIONS if name in permissions]
+    return [name for name in known if name in permissions]
 
 
 def clean_domains(type: str, domains: Any) -> list:
@@ -3896,7 +3914,7 @@ class Records:
             try:
                 merged = self._ready(new.label, new.natural_key, fields)
             except PayloadTooLarge:
-                if caller.may(f"{self.kind.plural}:read"):
+                if caller.may(self.kind.read):
                     raise
                 return self._keep_apart(caller, old, new)
             return self._change(caller, old, merged, changed)
@@ -4789,10 +4807,13 @@ class Services(NamedTuple):
     workspaces: Workspaces
     keys: Keys
     events: Events
-    contacts: Records
-    companies: Records
+    records: dict  # the plural of each kind: its Records
     outbox: Outbox
     calls: Calls
+
+    @property
+    def contacts(self) -> Records:
+        return self.records[CONTACTS.plural]
 
     def close(self, in_use: bool = False) -> None:
         self.store.patience = 1
@@ -6067,9 +6088,8 @@ def add_native(app: Api, records: Records) -> None:
     """/v1/contacts and /v1/companies: the five verbs."""
     kind = records.kind
     base, one = f"/v1/{kind.plural}", f"/v1/{kind.plural}/<ref>"
-    read, write = f"{kind.plural}:read", f"{kind.plural}:write"
 
-    @app.get(base, needs=(read,))
+    @app.get(base, needs=(kind.read,))
     def list_records(caller: Caller) -> str:
         pairs = read_query()
         number = whole_number(dict(pairs), "page", 1, None)
@@ -6080,7 +6100,7 @@ def add_native(app: Api, records: Records) -> None:
         page = records.page(caller.workspace, filters, number, size)
         return NativeWire.page(kind, page, number, size)
 
-    @app.post(base, needs=(write,), public=kind.public)
+    @app.post(base, needs=(kind.write,), public=kind.public)
     def put_record(caller: Caller) -> Write:
         if caller.type == "publishable":
             document, size = read_submission()
@@ -6096,12 +6116,12 @@ def add_native(app: Api, records: Records) -> None:
 
         return Write(work, created)
 
-    @app.get(one, needs=(read,))
+    @app.get(one, needs=(kind.read,))
     def get_record(caller: Caller, ref: str) -> str:
         row = records.get(caller.workspace, kind.uid(ref))
         return NativeWire.one(kind, row)
 
-    @app.route(one, "PATCH", needs=(write,))
+    @app.route(one, "PATCH", needs=(kind.write,))
     def patch_record(caller: Caller, ref: str) -> Write:
         document = read_json()
         uid = kind.uid(ref)
@@ -6109,7 +6129,7 @@ def add_native(app: Api, records: Records) -> None:
         work = records.patch(caller, uid, document, merge)
         return Write(work, lambda row: shown(caller, row, document))
 
-    @app.delete(one, needs=(write,))
+    @app.delete(one, needs=(kind.write,))
     def delete_record(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
         work = records.delete(caller, uid)
@@ -6117,7 +6137,7 @@ def add_native(app: Api, records: Records) -> None:
 
     def shown(caller: Caller, row: Row, document: dict) -> str:
         """The record, to a key that may read it; to another what it sent itself."""
-        if caller.may(read):
+        if caller.may(kind.read):
             return NativeWire.one(kind, row)
         return NativeWire.receipt(kind, row.uid, document, micros(records.clock()))
 
@@ -6127,14 +6147,14 @@ def add_history(app: Api, records: Records) -> None:
     kind = records.kind
     base = f"/v1/{kind.plural}/<ref>/history"
 
-    @app.get(base, needs=(f"{kind.plural}:read",), lane="long")
+    @app.get(base, needs=(kind.read,), lane="long")
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
         uid = kind.uid(ref)
         page = records.history(caller.workspace, uid, after, limit)
         return NativeWire.events(page)
 
-    @app.delete(base, needs=(f"{kind.plural}:write",))
+    @app.delete(base, needs=(kind.write,))
     def erase_history(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
         work, ref = records.erase_history(caller, uid), kind.ref(uid)
@@ -6144,19 +6164,19 @@ def add_history(app: Api, records: Records) -> None:
 def add_files(app: Api, records: Records) -> None:
     """Imports and exports, streamed."""
     kind = records.kind
-    read, write = f"{kind.plural}:read", f"{kind.plural}:write"
+    needs = kind.read, kind.write
 
     def export(lines: Iterator[str], media: str) -> Iterator[bytes]:
         response.content_type = media
         return streamed(lines)
 
-    @app.get(f"/v1/{kind.plural}.jsonl", needs=(read,), lane="export")
+    @app.get(f"/v1/{kind.plural}.jsonl", needs=(kind.read,), lane="export")
     def export_jsonl(caller: Caller) -> Iterator[bytes]:
         filters = read_filters(kind, read_query())
         rows = records.oldest_first(caller.workspace, filters)
         return export(jsonl_file(kind, rows), "application/jsonl")
 
-    @app.get(f"/v1/{kind.plural}.csv", needs=(read,), lane="export")
+    @app.get(f"/v1/{kind.plural}.csv", needs=(kind.read,), lane="export")
     def export_csv(caller: Caller) -> Iterator[bytes]:
         pairs = read_query()
         raw, bom = (dict(pairs).get(name) == "1" for name in ("raw", "bom"))
@@ -6165,9 +6185,9 @@ def add_files(app: Api, records: Records) -> None:
         return export(csv_file(kind, rows, raw, bom), "text/csv; charset=utf-8")
 
     def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
-        app.large[path] = (read, write)
+        app.large[path] = needs
 
-        @app.post(path, needs=(read, write), lane="import")
+        @app.post(path, needs=needs, lane="import")
         def take_in(caller: Caller) -> str:
             refuse_encoded(request.environ)
             if media_type(request.environ) not in medias:
@@ -6229,8 +6249,7 @@ def add_events(app: Api, services: Services) -> None:
         days = services.contacts.per_day(workspace, 30)
         return dump(
             {
-                "contacts": services.contacts.total(workspace),
-                "companies": services.companies.total(workspace),
+                **{name: r.total(workspace) for name, r in services.records.items()},
                 "calls": services.calls.total(workspace),
                 "daily": [{"date": date, "contacts": n} for date, n in days],
                 "last_event": event_id(services.events.newest(workspace)),
@@ -6266,7 +6285,7 @@ def every_event(records: Records, workspace: int, uid: str) -> Iterator[str]:
 def add_read(app: Api, records: Records) -> None:
     """/api/v1: lists by cursor, single records by UUID."""
     kind, shape = records.kind, READ_SHAPES[records.kind]
-    base, read = f"/api/v1/{kind.plural}", (f"{kind.plural}:read",)
+    base, read = f"/api/v1/{kind.plural}", (kind.read,)
 
     @app.get(base, needs=read)
     def list_by_cursor(caller: Caller) -> str:
@@ -7475,12 +7494,13 @@ def open_services(
 ) -> Services:
     store = open_database(config.database)
     events, outbox = Events(store, NativeWire), Outbox(store, clock)
+    base = store, events, clock, config.max_body
     return Services(
         store,
         Workspaces(store),
         Keys(store, events, clock, ticker, config.secret_key),
         events,
-        *(Records(kind, store, events, clock, config.max_body) for kind in KINDS),
+        {kind.plural: Records(kind, *base) for kind in KINDS},
         outbox,
         Calls(config, store, events, outbox, clock),
     )
@@ -7501,11 +7521,12 @@ def make_app(
     app = Api(gate, config.max_body, services.store)
     app.services = services
     add_health(app, services.store)
-    for records in (services.contacts, services.companies):
+    for records in services.records.values():
         add_native(app, records)
         add_history(app, records)
         add_files(app, records)
-        add_read(app, records)
+        if records.kind in READ_SHAPES:
+            add_read(app, records)
     add_subject_export(app, services.contacts, services.calls)
     add_events(app, services)
     add_keys_api(app, services.keys)
@@ -7748,7 +7769,7 @@ def records_of(services: Services, args: argparse.Namespace) -> tuple:
     if form != "csv" and any(getattr(args, name, None) for name in OF_CSV):
         raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
     workspace = services.workspaces.find(args.workspace)
-    return getattr(services, args.kind), workspace, form
+    return services.records[args.kind], workspace, form
 
 
 OF_CSV = ("encoding", "column", "raw", "bom")
@@ -7927,9 +7948,8 @@ def add_key_commands(commands: Any) -> None:
     create = actions.add_parser("create", help="make a key and print its token, once")
     create.add_argument("--type", required=True, choices=list(TOKEN_PREFIX))
     create.add_argument("--name", default="", help="what it is for")
-    create.add_argument(
-        "--permission", action="append", default=[], help=PERMISSIONS_SAID
-    )
+    known = ", ".join(known_permissions())
+    create.add_argument("--permission", action="append", default=[], help=known)
     create.add_argument("--workspace", default="default", help="made if not there")
     update = actions.add_parser("update", help="change a key")
     update.add_argument("key_id", metavar="KEY_ID")
@@ -7989,7 +8009,8 @@ def add_file_commands(commands: Any) -> None:
                 type=option(an_encoding),
                 help="of a CSV file without a BOM (utf-8)",
             )
-            help_ = "the CSV column that is the email, or a company's name"
+            keys = ", ".join(f"{kind.name}: {kind.key}" for kind in KINDS)
+            help_ = f"the CSV column by which records are known ({keys})"
             command.add_argument("--column", metavar="NAME", help=help_)
         else:
             help_ = "CSV without the ' before what a spreadsheet would run"

@@ -284,7 +284,7 @@ def with_a(value):
 
 # -- the routes
 
-SINGLES = [(name,) for name in contactapi.PERMISSIONS]
+SINGLES = [(name,) for name in contactapi.known_permissions()]
 
 
 class Endpoint(NamedTuple):

@@ -245,7 +245,7 @@ def test_a_position_is_never_given_twice(free, make):
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/stats"])
 def test_events_and_stats_need_a_secret_key(free, path):
-    everything = free.key("restricted", *contactapi.PERMISSIONS)
+    everything = free.key("restricted", *contactapi.known_permissions())
     assert free.get(path).status_int == 200
     assert failure(free.get(path, key=everything))[:2] == (403, "forbidden")
     public = free.get(path, key=free.key("publishable"), headers=PAGE)

@@ -82,7 +82,7 @@ def test_the_steps_make_what_todays_models_say(tmp_path):
     steps, models = str(tmp_path / "steps.db"), str(tmp_path / "models.db")
     contactapi.open_database(steps).close()
     database = peewee.SqliteDatabase(models)
-    for model in contactapi.MODELS:
+    for model in contactapi.models():
         peewee.SchemaManager(model, database).create_all()
     database.close()
 
