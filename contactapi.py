@@ -433,12 +433,15 @@ class Extra(NamedTuple):
         sys.modules.setdefault("contactapi", sys.modules[__name__])
         try:
             return importlib.import_module(f"extras.{self.module}")
-        except ModuleNotFoundError as err:
-            if err.name in ("extras", f"extras.{self.module}"):
-                todo = f"put extras/{self.module}.py beside contactapi.py"
-            else:
-                todo = f"{err.name} is needed: pip install {self.install or err.name}"
-            raise Mistake(f"to {self.purpose}, {todo}") from None
+        except ImportError as err:
+            raise Mistake(f"to {self.purpose}, {self.remedy(err)}") from None
+
+    def remedy(self, err: ImportError) -> str:
+        if not isinstance(err, ModuleNotFoundError):  # it lacks a name of ours
+            return f"take the extras/{self.module}.py of contactapi {VERSION}"
+        if err.name in ("extras", f"extras.{self.module}"):
+            return f"put extras/{self.module}.py beside contactapi.py"
+        return f"{err.name} is needed: pip install {self.install or err.name}"
 
 
 EXTRAS = (
@@ -7852,6 +7855,7 @@ def check(services: Services, args: argparse.Namespace) -> None:
         print(f"twins: {pair}")
     for kept in glob.glob(f"{glob.escape(path)}.schema-*.backup"):
         print(f"upgrade: {kept} is as it was before; delete it when all is well")
+    load_extras(services.calls.config)
     print("configuration: ok")  # or we would not be here
     if wrong:
         raise Mistake(f"{path} is damaged: restore a backup")

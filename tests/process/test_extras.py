@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import contactapi
 from doubles import TWILIO
 from processes import SCRIPT, Server, environment, free_port, run, until
 
@@ -112,6 +113,27 @@ def test_a_package_that_an_extra_lacks_is_one_line_that_says_what_to_install(
     said = refused(alone, tmp_path, **TWILIO)
     what = "no_such_package is needed: pip install no_such_package"
     assert said == f"contactapi: to call through Twilio, {what}"
+
+
+def test_an_extra_of_another_version_is_one_line_that_says_which_to_take(
+    alone, tmp_path
+):
+    extra(alone, "from contactapi import of_another_version\n")
+    said = refused(alone, tmp_path, **TWILIO)
+    which = f"take the extras/twilio.py of contactapi {contactapi.VERSION}"
+    assert said == f"contactapi: to call through Twilio, {which}"
+
+
+def test_check_names_an_extra_that_is_missing_and_other_commands_need_none(
+    alone, tmp_path
+):
+    env = environment(tmp_path, **TWILIO)
+    made = run(env, "keys", "create", "--type", "secret", script=alone)
+    assert (made.returncode, made.stderr) == (0, "")
+    checked = run(env, "check", script=alone)
+    assert checked.returncode == 1 and "integrity: ok" in checked.stdout
+    assert "configuration: ok" not in checked.stdout
+    assert checked.stderr.startswith("contactapi: to call through Twilio, put extras/")
 
 
 def test_an_extra_has_the_running_file_and_no_second_one(alone, tmp_path):
