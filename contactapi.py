@@ -6754,6 +6754,7 @@ class Channel(HTTPChannel):
 
     MOST_REQUESTS = 32  # parsed ahead; what follows stays bytes
     TLS_HANDSHAKE = b"\x16"
+    REST = select.POLLIN | select.POLLPRI
 
     parser_class = Parser
     began = 0.0  # when the first byte of the request in hand came
@@ -6762,9 +6763,7 @@ class Channel(HTTPChannel):
     refused = False  # whether the rest of a request that was refused may still come
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
-    lying = (
-        0  # bytes of answers, until their last is sent: a buffer is freed as a whole
-    )
+    lying = 0  # bytes of answers, until the last is sent: they are freed as a whole
     streams = False  # whether the answer in hand is a stream without a length
     watched = 0  # for what the main loop polls
     task = None  # of the request in hand, once it has been begun
@@ -6896,21 +6895,17 @@ class Channel(HTTPChannel):
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
 
-    def writable(self) -> bool:
-        if self.will_close or self.close_when_flushed or self.waits:
-            return True
-        # Nothing is flushed while a task runs and little is there: do not ask for it.
+    def wants(self) -> int:
+        """What the main loop is to poll. At REST nothing but its client changes it."""
         size = self.total_outbufs_len
-        return size > 0 and not (self.requests and size < self.adj.send_bytes)
-
-    def readable(self) -> bool:
-        return self.lingering is not None or self.rests()
-
-    def rests(self) -> bool:
-        """Whether nothing but its client can change what it waits for."""
-        busy = self.requests or self.unread or self.total_outbufs_len
-        closing = self.will_close or self.close_when_flushed
-        return not busy and not closing and self.lingering is None
+        if self.lingering is not None:
+            return self.REST
+        if self.will_close or self.close_when_flushed or self.waits:
+            return select.POLLOUT
+        # Nothing is flushed while a task runs and little is there: do not ask for it.
+        if self.requests and size < self.adj.send_bytes:
+            return 0
+        return select.POLLOUT if size else 0 if self.unread else self.REST
 
     def add_channel(self, map: Optional[dict] = None) -> None:
         super().add_channel(map)
@@ -7441,10 +7436,11 @@ class Server(TcpWSGIServer):
     def poll(self, seconds: float) -> None:
         """What wasyncore's `poll2` does, but that it asks every connection in each turn
         what it waits for: a thousand at rest would cost each request 2 ms."""
-        self.watch(self)
+        self.watch(self, Channel.REST if self.readable() else 0)
         for channel in list(self.restless):
-            self.watch(channel)
-            if channel.rests():
+            wanted = channel.wants()
+            self.watch(channel, wanted)
+            if wanted == Channel.REST:
                 self.restless.discard(channel)
         for fd, flags in self.poller.poll(int(seconds * 1000)):
             source = self._map.get(fd)
@@ -7453,15 +7449,14 @@ class Server(TcpWSGIServer):
                     self.restless.add(source)
                 wasyncore.readwrite(source, flags)
 
-    def watch(self, source: wasyncore.dispatcher) -> None:
-        wanted = select.POLLIN | select.POLLPRI if source.readable() else 0
-        if source.writable():
-            wanted |= select.POLLOUT
-        if wanted != source.watched:
-            source.watched = wanted
-            # Errors are told without asking: one that wants nothing is not watched.
-            watch = self.poller.register if wanted else self.forget
-            watch(source._fileno, *([wanted] if wanted else []))
+    def watch(self, source: wasyncore.dispatcher, wanted: int) -> None:
+        if wanted == source.watched:
+            return
+        source.watched = wanted
+        if wanted:
+            self.poller.register(source._fileno, wanted)
+        else:  # errors would be told without asking
+            self.forget(source._fileno)
 
     def forget(self, fd: int) -> None:
         with contextlib.suppress(KeyError):  # it wanted nothing
@@ -7703,6 +7698,15 @@ def give_memory_back() -> None:
     """What compiling this file took, 10 MB, or a large import; where glibc runs us."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_memory_small() -> None:
+    """Has glibc give a large answer's memory back when that is freed, and not keep a
+    heap for each of our threads (mallopt(3): M_MMAP_THRESHOLD, M_ARENA_MAX)."""
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 2**17)
+        libc.mallopt(-8, 2)
 
 
 def offer_keys(config: Config, services: Services, url: str) -> None:
