@@ -1922,8 +1922,8 @@ class Call(Model):
 
 
 class Dialling(Model):
-    """When a call was given to the dialler: what the day's limit counts, though the
-    call be deleted."""
+    """When a call was asked for that is placed here: what the day's limit counts,
+    though the call be deleted."""
 
     at = peewee.BigIntegerField(index=True)
 
@@ -4533,9 +4533,10 @@ class Calls:
         self.outbox = outbox
 
     @property
-    def dials(self) -> bool:
-        """Whether calls are placed here."""
-        return DIAL in self.outbox.senders
+    def dialler(self) -> Optional[Sender]:
+        """Who places calls here, if anybody. It may refuse one: by `admit(phone)`
+        before the rest of what was sent is looked at, by `count()` in the transaction."""
+        return self.outbox.senders.get(DIAL)
 
     # making
 
@@ -4572,9 +4573,8 @@ class Calls:
 
     def _prepared(self, caller: Caller, document: dict) -> Callable:
         """What makes the call, once what was sent has been looked at: (row, text)."""
-        if self.dials:
-            self._refuse_too_many()
-            self._refuse_elsewhere(document.get("phone_number"))
+        if self.dialler:
+            self.dialler.admit(document.get("phone_number"))
         contact_id, caller_id = document.get("contact_id"), document.get("from_number")
         if not isinstance(contact_id, str):
             raise InvalidRequest("contact_id is required", "contact_id")
@@ -4582,15 +4582,15 @@ class Calls:
         hidden = caller_id is None and not caller.may("calls:read")
         if caller_id is None:
             caller_id = self.config.twilio_from
-        if caller_id is not None or self.dials:
+        if caller_id is not None or self.dialler:
             caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
 
         def make(mismatch: bool) -> tuple:
             contact = self._contact(caller.workspace, contact_id)
             if mismatch:
                 raise IdempotencyMismatch()
-            if self.dials:
-                self._refuse_too_many()
+            if self.dialler:
+                self.dialler.count()
             row = self._insert(caller, contact, phone, caller_id)
             shown = row._replace(from_number=None) if hidden else row
             return row, dump(shown.document())
@@ -4611,23 +4611,6 @@ class Calls:
         row = self.store.row(sql, (workspace, *params))
         return row[0] if row else 0
 
-    def _refuse_too_many(self) -> None:
-        """All workspaces together, over any 24 hours: a leaked key must not cost a
-        fortune."""
-        most, since = self.config.calls_per_day, self._now() - self.DAY
-        rows = self.store.rows(
-            "SELECT at FROM dialling WHERE at > ? ORDER BY at DESC LIMIT ?",
-            (since, max(most, 1)),
-        )
-        if most == 0 or len(rows) >= most:
-            oldest = rows[-1][0] if rows else since + self.DAY
-            raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
-
-    def _refuse_elsewhere(self, phone: Any) -> None:
-        number = isinstance(phone, str) and E164.fullmatch(phone)
-        if number and not phone.startswith(self.config.call_prefixes):
-            raise Forbidden("CONTACTAPI_CALL_PREFIXES does not allow this number")
-
     def _insert(
         self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
     ) -> CallRow:
@@ -4640,8 +4623,7 @@ class Calls:
             (*values, now, now),
         )
         row = self.find("call.id = ?", made.lastrowid)
-        if self.dials:
-            self.store.run("INSERT INTO dialling (at) VALUES (?)", (self._now(),))
+        if self.dialler:
             self.outbox.add(row.workspace, DIAL, phone, row.id)
         self._tell("created", caller.ref, row, list(row.document()))
         return row
@@ -4661,14 +4643,9 @@ class Calls:
         )
 
     def forget(self) -> None:
-        """Idempotency keys and the count of the day's calls hold for 24 hours."""
-        before = (self._now() - self.DAY,)
-
-        def work() -> None:
-            self.store.run("DELETE FROM answer WHERE created_at <= ?", before)
-            self.store.run("DELETE FROM dialling WHERE at <= ?", before)
-
-        self.store.write(work)
+        """Idempotency keys hold for 24 hours."""
+        sql, before = "DELETE FROM answer WHERE created_at <= ?", self._now() - self.DAY
+        self.store.write(lambda: self.store.run(sql, (before,)))
 
     # reading
 

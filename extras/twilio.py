@@ -14,6 +14,7 @@ from bottle import request
 from contactapi import (
     DEFAULT_PORT,
     DIAL,
+    E164,
     ENDS,
     HANGUP,
     STAGE,
@@ -23,8 +24,10 @@ from contactapi import (
     Config,
     DeliveryRow,
     EnvelopeWire,
+    Forbidden,
     InvalidRequest,
     NotTaken,
+    RateLimited,
     Refused,
     Reply,
     Sender,
@@ -33,6 +36,7 @@ from contactapi import (
     header,
     log,
     media_type,
+    micros,
     parse_id,
     parse_object,
     read_body,
@@ -44,7 +48,7 @@ BY = "twilio"  # who did it, in the event log
 
 def setup(app: Api, services: Services, config: Config) -> None:
     twilio = Twilio(config)
-    services.outbox.senders[DIAL] = Placing(services.calls, twilio)
+    services.outbox.senders[DIAL] = Placing(services.calls, twilio, config)
     services.outbox.senders[HANGUP] = Ending(services.calls, twilio)
     add_callback(app, services.calls, config)
 
@@ -150,8 +154,34 @@ class Placing(Sender):
     EXPIRES = 600
     REPEATS = False
 
-    def __init__(self, calls: Calls, twilio: Twilio):
-        self.calls, self.twilio = calls, twilio
+    def __init__(self, calls: Calls, twilio: Twilio, config: Config):
+        self.calls, self.twilio, self.config = calls, twilio, config
+
+    def admit(self, phone: Any) -> None:
+        """RateLimited or Forbidden: a leaked key must not cost a fortune."""
+        self.refuse_too_many()
+        number = isinstance(phone, str) and E164.fullmatch(phone)
+        if number and not phone.startswith(self.config.call_prefixes):
+            raise Forbidden("CONTACTAPI_CALL_PREFIXES does not allow this number")
+
+    def count(self) -> None:
+        """Inside the transaction that makes a call, before it changes anything."""
+        self.refuse_too_many()
+        run, now = self.calls.store.run, micros(self.calls.clock())
+        run("DELETE FROM dialling WHERE at <= ?", (now - Calls.DAY,))
+        run("INSERT INTO dialling (at) VALUES (?)", (now,))
+
+    def refuse_too_many(self) -> None:
+        """All workspaces together, over any 24 hours."""
+        most = self.config.calls_per_day
+        since = micros(self.calls.clock()) - Calls.DAY
+        rows = self.calls.store.rows(
+            "SELECT at FROM dialling WHERE at > ? ORDER BY at DESC LIMIT ?",
+            (since, max(most, 1)),
+        )
+        if most == 0 or len(rows) >= most:
+            oldest = rows[-1][0] if rows else since + Calls.DAY
+            raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
         row = self.calls.find("call.id = ?", delivery.call)
