@@ -4534,8 +4534,8 @@ class Calls:
 
     @property
     def dialler(self) -> Optional[Sender]:
-        """Who places calls here, if anybody. It may refuse one: by `admit(phone)`
-        before the rest of what was sent is looked at, by `count()` in the transaction."""
+        """Who places calls here, if anybody. It may refuse one: by `admit(phone)` first
+        of all, by `count()` inside the transaction."""
         return self.outbox.senders.get(DIAL)
 
     # making
