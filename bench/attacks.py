@@ -37,6 +37,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import count, cycle
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple, Optional
 from urllib.parse import quote
@@ -45,7 +46,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 import processes  # noqa: E402 - found by the line above
-from processes import Server, environment, make_key, request_bytes, run  # noqa: E402
+from processes import (  # noqa: E402
+    Server,
+    environment,
+    make_key,
+    request_bytes,
+    run,
+    together,
+)
 
 REQUESTS = 500  # of the quiet client, before and during an attack
 PACE = 0.005  # seconds between two of them
@@ -133,12 +141,13 @@ class Target:
     """Where an attack goes, what it holds (a page's key; a secret key of a workspace
     with many contacts, for those that need one), and when it ends."""
 
-    def __init__(self, port: int, stock: "Stock", began, stopped, number: int = 2):
+    source = "127.0.0.2"  # its address
+
+    def __init__(self, port: int, stock: "Stock", began: Event, stopped: Event):
         self.port, self.stock = port, stock
         self.began, self.stopped = began, stopped
         self.steps = count(1)
         self.end = time.monotonic() + MEASURED + 3 * STOPPED
-        self.source = f"127.0.0.{number}"
 
     def going(self) -> bool:
         """Whether to go on; asked before each step, so the second time says that the
@@ -149,7 +158,9 @@ class Target:
         late = time.monotonic() > self.end or step > STEPS
         return not (late or self.stopped.is_set())
 
-    def open(self, opening: bytes, source: Optional[str] = None):
+    def open(
+        self, opening: bytes, source: Optional[str] = None
+    ) -> Optional[socket.socket]:
         """A connection that has sent `opening`, None where there is none to be had. Its
         receive buffer is small: what it does not read stays with the server."""
         sock = socket.socket()
@@ -238,11 +249,7 @@ def fire(
                 sock.close()
                 sock = None
 
-    threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[client] * clients)
 
 
 def flood(target: Target, clients: int, head: bytes, body: Callable) -> None:
@@ -261,11 +268,7 @@ def flood(target: Target, clients: int, head: bytes, body: Callable) -> None:
                     sock.sendall(part)
                 sock.recv(65536)
 
-    threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[client] * clients)
 
 
 def post_of_a_visitor(target: Target, body: dict) -> bytes:
