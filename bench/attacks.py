@@ -106,30 +106,42 @@ class Quiet:
             wanted = number < REQUESTS or began < first + least
             if not wanted or began > first + most:
                 break
-            failed += not (self.healthz() if number % 2 else self.own_contact())
+            failed += not self.succeeds(
+                self.healthz if number % 2 else self.own_contact
+            )
             times.append(time.monotonic() - began)
             time.sleep(PACE)
         return Seen(times, failed)
+
+    def succeeds(self, request: Callable) -> bool:
+        try:
+            return request()
+        except (OSError, http.client.HTTPException):
+            self.kept.close()
+            return False
 
     def healthz(self) -> bool:
         with contextlib.closing(self.connect()) as connection:
             return self.is_answered(connection, "/healthz")
 
     def own_contact(self) -> bool:
-        return self.is_answered(self.kept, f"/v1/contacts/{self.contact}")
+        """Asked again, as every client does, where the connection that was kept is
+        found closed."""
+        path = f"/v1/contacts/{self.contact}"
+        try:
+            return self.is_answered(self.kept, path)
+        except ConnectionError:
+            self.kept.close()
+            return self.is_answered(self.kept, path)
 
     def own_export(self) -> bool:
         with contextlib.closing(self.connect()) as connection:
             return self.is_answered(connection, "/v1/contacts.jsonl")
 
     def is_answered(self, connection: http.client.HTTPConnection, path: str) -> bool:
-        try:
-            connection.request("GET", path, headers=self.headers)
-            answer = connection.getresponse()
-            return bool(answer.read()) and answer.status == 200
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            return False
+        connection.request("GET", path, headers=self.headers)
+        answer = connection.getresponse()
+        return bool(answer.read()) and answer.status == 200
 
 
 # ---------------------------------------------------------------------------
@@ -363,8 +375,8 @@ def tls_hello(target: Target) -> None:
 
 
 def idle_connections(target: Target) -> None:
-    """1,100 connections on which nothing is said."""
-    hold(target, 1_100, b"")
+    """1,100 connections on which nothing is said, renewed each second."""
+    hold(target, 1_100, b"", pause=1)
 
 
 def connections_that_come_and_go(target: Target) -> None:
@@ -677,7 +689,7 @@ def look_at(name: str, stock: Stock, folder: Path) -> Outcome:
         assert not before.failed, f"without an attack {before.failed} failed"
         with under_attack(name, server, stock), watched(server.process.pid) as most:
             during = quiet.look(WATCHED, MEASURED)
-            failed = during.failed + (not quiet.own_export())
+            failed = during.failed + (not quiet.succeeds(quiet.own_export))
             quiet.close()
             log = server.output.decode("utf-8", "replace")
             stop = seconds_to_stop(server)
