@@ -3314,7 +3314,8 @@ class Keys:
             self._refuse_revoked(caller)
             self._refuse_too_many(caller.workspace)
             self.store.fetch(Key.insert(key.__data__))
-            self._tell("created", caller, key, list(values), key_document(key))
+            shown = self.events.wire.key(key)
+            self._tell("created", caller, key, list(values), shown)
 
         self.store.write(work)
         return key, token
@@ -3373,7 +3374,8 @@ class Keys:
             if changed:
                 self.store.fetch(Key.update(values).where(Key.id == key.id))
                 key = self._find(caller, ref)
-                self._tell("updated", caller, key, changed, key_document(key))
+                shown = self.events.wire.key(key)
+                self._tell("updated", caller, key, changed, shown)
             return key
 
         try:
@@ -3393,7 +3395,7 @@ class Keys:
             query = Key.update(ended).where(Key.id.in_([key.id for key in keys]))
             self.store.fetch(query)
             for one in keys:
-                self._tell("revoked", caller, one, [], {"id": one.ref})
+                self._tell("revoked", caller, one, [], dump({"id": one.ref}))
             return [one.ref for one in keys]
 
         try:
@@ -3443,7 +3445,7 @@ class Keys:
         return found[0] if found else None
 
     def _tell(
-        self, verb: str, caller: Caller, key: Key, changed: list, data: dict
+        self, verb: str, caller: Caller, key: Key, changed: list, data: str
     ) -> None:
         self.events.add(
             Draft(
@@ -3456,7 +3458,7 @@ class Keys:
                 key=caller.ref,
                 changed=dump(changed),
                 submitted=None,
-                data=dump(data),
+                data=data,
             )
         )
 
@@ -3483,20 +3485,6 @@ class Keys:
         for ref, at in used.items():
             if self.used.get(ref) == at:
                 self.used.pop(ref, None)
-
-
-def key_document(key: Key) -> dict:
-    """What is told of a key, in its events too: nothing of its token."""
-    return {
-        "id": key.ref,
-        "name": key.name,
-        "type": key.type,
-        "permissions": json.loads(key.permissions),
-        "domains": json.loads(key.domains),
-        "existing": key.existing,
-        "created_by": key.created_by,
-        "created_at": iso_or_none(key.created_at),
-    }
 
 
 def clean_key(
@@ -4486,19 +4474,12 @@ class CallRow(NamedTuple):
     sequence: int
     contact_number: int
 
-    def document(self) -> dict:
-        """The call as /api/calls shows it."""
-        return {
-            "id": f"call_{self.uid}",
-            "status": self.status,
-            "contact_id": f"con_{self.contact}",
-            "phone_number": self.phone_number,
-            "from_number": self.from_number,
-            "duration": self.duration,
-            "reason": self.reason,
-            "created_at": iso(self.created_at),
-            "updated_at": iso(self.updated_at),
-        }
+
+# What is told of a call; the rest is ours.
+CALL_FIELDS = (
+    *("id", "status", "contact_id", "phone_number", "from_number", "duration"),
+    *("reason", "created_at", "updated_at"),
+)
 
 
 class CallFilters(NamedTuple):
@@ -4593,7 +4574,7 @@ class Calls:
                 self.dialler.count()
             row = self._insert(caller, contact, phone, caller_id)
             shown = row._replace(from_number=None) if hidden else row
-            return row, dump(shown.document())
+            return row, self.events.wire.call(shown)
 
         return make
 
@@ -4625,7 +4606,7 @@ class Calls:
         row = self.find("call.id = ?", made.lastrowid)
         if self.dialler:
             self.outbox.add(row.workspace, DIAL, phone, row.id)
-        self._tell("created", caller.ref, row, list(row.document()))
+        self._tell("created", caller.ref, row, list(CALL_FIELDS))
         return row
 
     def _place(self, workspace: int) -> int:
@@ -4736,7 +4717,7 @@ class Calls:
         """Writes the changes; tells of those that can be seen."""
         if not changes:
             return row
-        seen = [name for name in changes if name in row.document()]
+        seen = [name for name in changes if name in CALL_FIELDS]
         if seen:
             changes["updated_at"] = self._now()
         names = ", ".join(f"{name} = ?" for name in changes)
@@ -4759,7 +4740,7 @@ class Calls:
                 by,
                 dump(changed),
                 None,
-                dump(row.document()),
+                self.events.wire.call(row),
             )
         )
 
@@ -4931,12 +4912,23 @@ class SlidingWindow:
 ###############################################################################
 
 
-class NativeWire:
-    """/v1: the record itself, pages by number, errors under `error`."""
+class Wire:
+    """How one API spells what there is: every byte of JSON that its clients see is made
+    in a class like this, from rows."""
+
+    paths = ()  # where its errors are spelled so; the longest that fits decides
+    shapes = {}  # the kinds that it lists by cursor, each with its ReadShape
 
     @staticmethod
     def error(err: ApiError) -> str:
         return dump({"error": err.body()})
+
+
+class NativeWire(Wire):
+    """/v1: the record itself, pages by number, errors under `error`. The event log
+    keeps what it spells."""
+
+    paths = ("/",)
 
     @staticmethod
     def one(kind: Kind, row: Row, time: Callable = iso) -> str:
@@ -4960,12 +4952,19 @@ class NativeWire:
         )
 
     @staticmethod
-    def receipt(kind: Kind, uid: str, document: dict, at: int) -> str:
-        """What a caller that may not read is told: its own words and the time."""
-        shown = {"id": kind.ref(uid)}
+    def receipt(kind: Kind, row: Row, document: dict, at: int) -> str:
+        sent = kind.others(document)
         if kind.key in document:
-            shown[kind.key] = kind.clean(document[kind.key])[0]
-        return dump({**shown, **kind.others(document), **stamps(at)})
+            sent = {kind.key: kind.clean(document[kind.key])[0], **sent}
+        return dump(receipt(kind.ref(row.uid), sent, at))
+
+    @staticmethod
+    def key(key: Key) -> str:
+        return dump(key_document(key))
+
+    @staticmethod
+    def call(row: CallRow) -> str:
+        return dump(call_document(row))
 
     @staticmethod
     def event(row: EventRow) -> str:
@@ -4986,6 +4985,28 @@ class NativeWire:
     def deleted(kind: Kind, uid: str) -> str:
         return dump({"id": kind.ref(uid), "deleted": True})
 
+    @staticmethod
+    def erased(kind: Kind, uid: str, events: int) -> str:
+        return dump({"id": kind.ref(uid), "erased": events})
+
+    @staticmethod
+    def stats(totals: dict, days: list, last: int) -> str:
+        daily = [{"date": date, "contacts": made} for date, made in days]
+        return dump({**totals, "daily": daily, "last_event": event_id(last)})
+
+    @classmethod
+    def subject(
+        cls, row: Row, calls: list, events: Iterator[EventRow]
+    ) -> Iterator[str]:
+        """All that is held on a person, in pieces."""
+        told = ",".join(map(cls.call, calls))
+        yield f'{{"contact":{cls.one(CONTACTS, row)},"calls":[{told}],"history":['
+        comma = ""
+        for event in events:
+            yield comma + cls.event(event)
+            comma = ","
+        yield "]}"
+
 
 class ReadShape(NamedTuple):
     """What the read API shows of a kind, and what its lists can be narrowed by."""
@@ -5004,7 +5025,7 @@ def full_name(document: dict) -> Any:
     return " ".join(name for name in names if name and isinstance(name, str)) or None
 
 
-READ_SHAPES = {
+READ_SHAPES = {  # document 000's
     CONTACTS: ReadShape(
         (
             *("full_name", "job_title", "company_name", "email", "phone", "country"),
@@ -5026,13 +5047,21 @@ READ_SHAPES = {
 }
 
 
-class ReadWire(NativeWire):
+class ReadWire(Wire):
     """/api/v1 (document 000): exactly its fields, null where there is none; UUIDs,
     cursors. Its errors are those of /v1."""
 
+    paths = ("/api/v1/",)
+    shapes = READ_SHAPES
+
     @staticmethod
-    def record(kind: Kind, row: Row) -> dict:
-        shape, stored = READ_SHAPES[kind], json.loads(row.fields)
+    def uid(ref: str) -> str:
+        """InvalidId for what is no id as this API spells it."""
+        return parse_uuid(ref)
+
+    @classmethod
+    def record(cls, kind: Kind, row: Row) -> dict:
+        shape, stored = cls.shapes[kind], json.loads(row.fields)
         times = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
         document = {**stored, kind.key: row.label, **times}
         record = {"id": uuid_of(row.uid)}
@@ -5060,8 +5089,10 @@ class ReadWire(NativeWire):
         )
 
 
-class EnvelopeWire:
+class EnvelopeWire(Wire):
     """/api/api-keys and /api/calls (document 001): everything in an envelope."""
+
+    paths = ("/api/api-keys/", "/api/calls/")
 
     @staticmethod
     def data(text: str) -> str:
@@ -5084,15 +5115,41 @@ class EnvelopeWire:
         return cls.data(dump({"keys": shown}))
 
     @classmethod
-    def call(cls, document: dict) -> str:
-        return cls.data(dump(document))
+    def revoked(cls, ref: str, children: Optional[list]) -> str:
+        """`children` where they were to be revoked, too."""
+        shown = {"id": ref, "revoked": True}
+        if children is not None:
+            shown["children"] = children
+        return cls.data(dump(shown))
+
+    @classmethod
+    def receipt(cls, ref: str, sent: dict, at: int) -> str:
+        return cls.data(dump(receipt(ref, sent, at)))
+
+    @classmethod
+    def call(cls, row: CallRow) -> str:
+        return cls.data(dump(call_document(row)))
 
     @classmethod
     def calls(cls, rows: list, total: int, limit: int) -> str:
         shown = rows[:limit]
         cursor = iso6(shown[-1].created_at) if len(rows) > limit else None
-        data = [row.document() for row in shown]
+        data = list(map(call_document, shown))
         return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
+
+
+def key_document(key: Key) -> dict:
+    """What is told of a key, in its events too: nothing of its token."""
+    return {
+        "id": key.ref,
+        "name": key.name,
+        "type": key.type,
+        "permissions": json.loads(key.permissions),
+        "domains": json.loads(key.domains),
+        "existing": key.existing,
+        "created_by": key.created_by,
+        "created_at": iso_or_none(key.created_at),
+    }
 
 
 def listed_key(key: Key) -> dict:
@@ -5100,8 +5157,17 @@ def listed_key(key: Key) -> dict:
     return {**key_document(key), "hint": key.hint, "last_used_at": used}
 
 
-def stamps(at: int) -> dict:
-    return {"created_at": iso(at), "updated_at": iso(at)}
+def call_document(row: CallRow) -> dict:
+    shown = row._asdict()
+    shown["id"], shown["contact_id"] = f"call_{row.uid}", CONTACTS.ref(row.contact)
+    shown["created_at"] = iso(row.created_at)
+    shown["updated_at"] = iso(row.updated_at)
+    return {name: shown[name] for name in CALL_FIELDS}
+
+
+def receipt(ref: str, sent: dict, at: int) -> dict:
+    """What who may write but not read is told: its own words, and the time."""
+    return {"id": ref, **sent, "created_at": iso(at), "updated_at": iso(at)}
 
 
 # -- files
@@ -5157,20 +5223,14 @@ def csv_documents(kind: Kind, rows: list) -> Iterator[dict]:
 # -- which wire is whose
 
 
-# The longest prefix that fits comes first.
-WIRES = (
-    ("/api/api-keys/", EnvelopeWire),
-    ("/api/calls/", EnvelopeWire),
-    ("/", NativeWire),
-)
+WIRES = (NativeWire, ReadWire, EnvelopeWire)
 
 
 def wire_of(path: str) -> type:
     """Whose shape an error on this path has, be there such a path or not."""
-    for prefix, wire in WIRES:
-        if path == prefix.rstrip("/") or path.startswith(prefix):
-            return wire
-    return NativeWire
+    found = {place: wire for wire in WIRES for place in wire.paths}
+    fits = [place for place in found if f"{path}/".startswith(place)]
+    return found[max(fits, key=len)]
 
 
 ###############################################################################
@@ -6120,7 +6180,7 @@ def add_native(app: Api, records: Records) -> None:
         """The record, to a key that may read it; to another what it sent itself."""
         if caller.may(kind.read):
             return NativeWire.one(kind, row)
-        return NativeWire.receipt(kind, row.uid, document, micros(records.clock()))
+        return NativeWire.receipt(kind, row, document, micros(records.clock()))
 
 
 def add_history(app: Api, records: Records) -> None:
@@ -6138,8 +6198,8 @@ def add_history(app: Api, records: Records) -> None:
     @app.delete(base, needs=(kind.write,))
     def erase_history(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
-        work, ref = records.erase_history(caller, uid), kind.ref(uid)
-        return Write(work, lambda erased: dump({"id": ref, "erased": erased}))
+        work = records.erase_history(caller, uid)
+        return Write(work, lambda events: NativeWire.erased(kind, uid, events))
 
 
 def add_files(app: Api, records: Records) -> None:
@@ -6227,15 +6287,10 @@ def add_events(app: Api, services: Services) -> None:
     @app.get("/v1/stats", needs=(EVERYTHING,), lane="long")
     def stats(caller: Caller) -> str:
         workspace = caller.workspace
+        counted = {**services.records, "calls": services.calls}
+        totals = {name: one.total(workspace) for name, one in counted.items()}
         days = services.contacts.per_day(workspace, 30)
-        return dump(
-            {
-                **{name: r.total(workspace) for name, r in services.records.items()},
-                "calls": services.calls.total(workspace),
-                "daily": [{"date": date, "contacts": n} for date, n in days],
-                "last_event": event_id(services.events.newest(workspace)),
-            }
-        )
+        return NativeWire.stats(totals, days, services.events.newest(workspace))
 
 
 def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
@@ -6247,28 +6302,24 @@ def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
         row = contacts.get(workspace, parse_id("con", ref))
-        held = [call.document() for call in calls.of_contact(workspace, row.id)]
-        head = f'{{"contact":{NativeWire.one(CONTACTS, row)},"calls":{dump(held)}'
         events = every_event(contacts, workspace, row.uid)
-        texts = itertools.chain([f'{head},"history":['], events, ["]}"])
-        return streamed(texts)
+        called = calls.of_contact(workspace, row.id)
+        return streamed(NativeWire.subject(row, called, events))
 
 
-def every_event(records: Records, workspace: int, uid: str) -> Iterator[str]:
-    before, comma, more = None, "", True
+def every_event(records: Records, workspace: int, uid: str) -> Iterator[EventRow]:
+    before, more = None, True
     while more:
         rows, before, more = records.history(workspace, uid, before, 100)
-        for row in rows:
-            yield comma + NativeWire.event(row)
-            comma = ","
+        yield from rows
 
 
-def add_read(app: Api, records: Records) -> None:
-    """/api/v1: lists by cursor, single records by UUID."""
-    kind, shape = records.kind, READ_SHAPES[records.kind]
-    base, read = f"/api/v1/{kind.plural}", (kind.read,)
+def add_read(app: Api, wire: type, records: Records) -> None:
+    """What a wire shows of a kind: lists by cursor, single records by its own ids."""
+    kind, shape, needs = records.kind, wire.shapes[records.kind], (records.kind.read,)
+    base = f"{wire.paths[0]}{kind.plural}"
 
-    @app.get(base, needs=read)
+    @app.get(base, needs=needs)
     def list_by_cursor(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 100)
@@ -6278,11 +6329,11 @@ def add_read(app: Api, records: Records) -> None:
         if filters != EVERY or limit > LONG_PAGE:
             go_to("long")
         rows = records.older(caller.workspace, filters, before, limit)
-        return ReadWire.list(kind, rows, limit)
+        return wire.list(kind, rows, limit)
 
-    @app.get(f"{base}/<ref>", needs=read)
-    def get_by_uuid(caller: Caller, ref: str) -> str:
-        return ReadWire.one(kind, records.get(caller.workspace, parse_uuid(ref)))
+    @app.get(f"{base}/<ref>", needs=needs)
+    def get_one(caller: Caller, ref: str) -> str:
+        return wire.one(kind, records.get(caller.workspace, wire.uid(ref)))
 
 
 def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
@@ -6336,18 +6387,15 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         key = keys.update(caller, ref, sent)
         if caller.may("keys:read"):
             return EnvelopeWire.key(key)
-        times = stamps(micros(keys.clock()))
-        return EnvelopeWire.data(dump({"id": key.ref, **sent, **times}))
+        return EnvelopeWire.receipt(key.ref, sent, micros(keys.clock()))
 
     @app.delete(one, needs=("keys:write",), lane="long")
     def revoke_key(caller: Caller, ref: str) -> str:
         children = yes_or_no(dict(read_query()), "children")
         refs = keys.revoke(caller, ref, children)
-        uid = parse_id("key", ref)
-        revoked = {"id": f"key_{uid}", "revoked": True}
-        if children:
-            revoked["children"] = [one for one in refs if one != revoked["id"]]
-        return EnvelopeWire.data(dump(revoked))
+        ref = f"key_{parse_id('key', ref)}"
+        others = [one for one in refs if one != ref]
+        return EnvelopeWire.revoked(ref, others if children else None)
 
 
 def add_calls(app: Api, calls: Calls) -> None:
@@ -6382,7 +6430,7 @@ def add_calls(app: Api, calls: Calls) -> None:
     @app.get(one, needs=("calls:read",))
     def get_call(caller: Caller, ref: str) -> str:
         row = calls.get(caller.workspace, parse_id("call", ref))
-        return EnvelopeWire.call(row.document())
+        return EnvelopeWire.call(row)
 
     @app.route(one, "PATCH", needs=("calls:write",))
     def patch_call(caller: Caller, ref: str) -> Write:
@@ -6391,10 +6439,10 @@ def add_calls(app: Api, calls: Calls) -> None:
         def patched(row: CallRow) -> str:
             calls.outbox.wake.set()
             if caller.may("calls:read"):
-                return EnvelopeWire.call(row.document())
+                return EnvelopeWire.call(row)
             sent = {n: document[n] for n in ("status", "duration") if n in document}
-            times = stamps(micros(calls.clock()))
-            return EnvelopeWire.call({"id": f"call_{row.uid}", **sent, **times})
+            ref, now = f"call_{row.uid}", micros(calls.clock())
+            return EnvelopeWire.receipt(ref, sent, now)
 
         return Write(calls.patch(caller, parse_id("call", ref), document), patched)
 
@@ -7550,8 +7598,9 @@ def make_app(
         add_native(app, records)
         add_history(app, records)
         add_files(app, records)
-        if records.kind in READ_SHAPES:
-            add_read(app, records)
+        for wire in WIRES:
+            if records.kind in wire.shapes:
+                add_read(app, wire, records)
     add_subject_export(app, services.contacts, services.calls)
     add_events(app, services)
     add_keys_api(app, services.keys)
