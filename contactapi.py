@@ -3857,7 +3857,6 @@ class Records:
         found = f"SELECT {columns} FROM {table} WHERE"
         self.by_uid = f"{found} workspace_id = ? AND"
         self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
-        self.by_number = f"{found} id = ? AND uid = ?"
         self.insert = (
             f"INSERT INTO {table} ({columns}, workspace_id, words) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -3970,10 +3969,9 @@ class Records:
         sent, renamed = self.kind.others(document), None
         if self.kind.key in document:
             renamed = self.kind.clean(document[self.kind.key])
-        number = self._number(caller.workspace, uid)
 
         def work() -> Row:
-            old = self._numbered(number, uid)
+            old = self.get(caller.workspace, uid)
             label, natural_key = renamed or (old.label, old.natural_key)
             stored = json.loads(old.fields)
             fields = merge_patch(stored, sent) if merge else {**stored, **sent}
@@ -3989,10 +3987,9 @@ class Records:
 
     def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Erases the record and all that was known of it; its tombstone stays."""
-        number = self._number(caller.workspace, uid)
 
         def work() -> None:
-            self._delete(caller, self._numbered(number, uid))
+            self._delete(caller, self.get(caller.workspace, uid))
 
         return work
 
@@ -4021,10 +4018,9 @@ class Records:
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
-        number = self._number(caller.workspace, uid)
 
         def work() -> int:
-            row = self._numbered(number, uid)
+            row = self.get(caller.workspace, uid)
             erased = self.events.erase(self.kind.name, row.id)
             draft = self._draft("updated", caller, row, [])
             self.events.add(draft._replace(owner=self.kind.name + RESTATED))
@@ -4174,24 +4170,6 @@ class Records:
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
         row = self.store.row(self.by_key, (workspace, natural_key))
         return row and Row._make(row)
-
-    def _number(self, workspace: int, uid: Optional[str]) -> int:
-        """What a work finds its record by; a 404 needs no transaction."""
-        row = None
-        if uid is not None:
-            where, params = self.store.has_uid(self.kind.table, uid)
-            sql = f"SELECT id FROM {self.kind.table} WHERE workspace_id = ? AND {where}"
-            row = self.store.row(sql, (workspace, *params))
-        if row is None:
-            raise NotFound(f"there is no such {self.kind.name}")
-        return row[0]
-
-    def _numbered(self, number: int, uid: str) -> Row:
-        """Inside the transaction the record may have gone, its number be another's."""
-        row = self.store.row(self.by_number, (number, uid))
-        if row is None:
-            raise NotFound(f"there is no such {self.kind.name}")
-        return Row._make(row)
 
     def _find_uid(self, workspace: int, uid: str) -> Optional[Row]:
         where, params = self.store.has_uid(self.kind.table, uid)
@@ -5641,10 +5619,12 @@ NULL_ORIGIN = (
 class Write(NamedTuple):
     """What a route that writes returns: a service's work, to be done in a transaction
     that it may share with others, and what makes the answer of the work's result once
-    that is on the disk."""
+    that is on the disk. `look` raises what can be known without a transaction; it is
+    asked where one must be waited for."""
 
     work: Callable
     shape: Callable
+    look: Callable = lambda: None
 
 
 class Elsewhere(Exception):
@@ -6168,13 +6148,15 @@ def add_native(app: Api, records: Records) -> None:
         uid = kind.uid(ref)
         merge = media_type(request.environ) == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
-        return Write(work, lambda row: shown(caller, row, document))
+        look = functools.partial(records.get, caller.workspace, uid)
+        return Write(work, lambda row: shown(caller, row, document), look)
 
     @app.delete(one, needs=(kind.write,))
     def delete_record(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
         work = records.delete(caller, uid)
-        return Write(work, lambda _: NativeWire.deleted(kind, uid))
+        look = functools.partial(records.get, caller.workspace, uid)
+        return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
     def shown(caller: Caller, row: Row, document: dict) -> str:
         """The record, to a key that may read it; to another what it sent itself."""
@@ -6199,7 +6181,8 @@ def add_history(app: Api, records: Records) -> None:
     def erase_history(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
         work = records.erase_history(caller, uid)
-        return Write(work, lambda events: NativeWire.erased(kind, uid, events))
+        look = functools.partial(records.get, caller.workspace, uid)
+        return Write(work, lambda n: NativeWire.erased(kind, uid, n), look)
 
 
 def add_files(app: Api, records: Records) -> None:
@@ -7088,6 +7071,8 @@ class ShortLane:
         elif "contactapi.write" in environ:
             self.waiting.append(channel)
             self.go_on()
+            if self.away and self.group is None:
+                self.refuse([channel])
         else:
             self.dispatcher.lanes[environ.pop("contactapi.elsewhere")].put(channel)
 
@@ -7111,6 +7096,16 @@ class ShortLane:
             else:
                 self.away = True
                 self.errands.put((self.store.begin, self.begun))
+                self.refuse(list(self.waiting))
+
+    def refuse(self, channels: list) -> None:
+        """Another process has the lock, maybe for seconds: who asks for what is not
+        there need not wait for that."""
+        for channel in channels:
+            failure = failure_of(channel.environ()["contactapi.write"].look)
+            if failure and channel in self.waiting:
+                self.waiting.remove(channel)
+                self.answer(channel, Outcome(None, failure))
 
     def begun(self, failure: Optional[Exception]) -> None:
         self.away = False
