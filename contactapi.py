@@ -25,25 +25,11 @@ only from HTTP core on. Importing the module opens, reads and starts nothing. Wh
 everyone needs stands in extras/, a module each, loaded when a setting asks for it.
 """
 
-import os
-import sys
-
-if __name__ == "__main__" and sys.orig_argv[1:] == sys.argv:
-    # Python keeps the syntax tree of a script in memory, 11 MB, but not a module's: to
-    # serve, this file starts itself again as a module.
-    folder, name = os.path.split(os.path.abspath(__file__))
-    start = f"import sys; sys.path[0], sys.argv[0] = {folder!r}, {name!r}; "
-    start += f"import {name[:-3]} as module; sys.exit(module.main())"
-    serving = ([], ["serve"], ["--host"], ["--port"], ["--database"])
-    if sys.argv[1:2] in serving and name[:-3].isidentifier():
-        os.execv(sys.executable, [sys.executable, "-c", start, *sys.argv[1:]])  # noqa: S606
-
 import argparse
 import codecs
 import contextlib
 import csv
 import ctypes
-import difflib
 import fcntl
 import functools
 import glob
@@ -56,6 +42,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import queue
 import random
 import re
@@ -67,6 +54,7 @@ import socket
 import sqlite3
 import stat
 import struct
+import sys
 import termios
 import threading
 import time
@@ -103,10 +91,16 @@ try:
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
-    sys.exit(
-        f"contactapi: {missing.name} is not installed here: run it with "
-        ".venv/bin/python, or pip install -r requirements.txt"
-    )
+    line = f"{missing.name} is not installed here: run it with .venv/bin/python, or "
+    line += "pip install -r requirements.txt"
+    if os.environ.get("CONTACTAPI_LOG") == "json":  # as JsonFormatter would
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        sys.exit(json.dumps({"time": moment, "level": "error", "message": line}))
+    sys.exit(f"contactapi: {line}")
+
+# Run as a script this file is known as __main__ alone; an extra that imports it gets
+# the one that runs, not a second one.
+sys.modules.setdefault("contactapi", sys.modules[__name__])
 
 VERSION = "1.0.0"
 JSON = "application/json; charset=utf-8"
@@ -401,6 +395,8 @@ def refuse_unknown_variable(name: str, known: list) -> None:
     # Container platforms inject these for a service that is named contactapi.
     if re.match(r"CONTACTAPI_(PORT|SERVICE_)", name):
         return
+    import difflib  # for this mistake alone, and 250 KB
+
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
     raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
 
@@ -430,8 +426,6 @@ class Extra(NamedTuple):
 
     def load(self) -> Any:
         """The module; Mistake where it or what it needs is not there."""
-        # A script is known as __main__ alone: imported, it would be another one.
-        sys.modules.setdefault("contactapi", sys.modules[__name__])
         try:
             return importlib.import_module(f"extras.{self.module}")
         except ImportError as err:
@@ -7162,13 +7156,14 @@ def failure_of(work: Callable) -> Optional[Exception]:
         return err
 
 
-class Running(NamedTuple):
+@dataclass
+class Running:
     """What a thread of a lane has in hand: ended from outside by its connection."""
 
     channel: Channel
     environ: dict
     began: float
-    connection: sqlite3.Connection
+    connection: Optional[sqlite3.Connection] = None
 
 
 class Lane:
@@ -7201,6 +7196,8 @@ class Lane:
     def run(self) -> None:
         while (taken := self.take()) is not None:
             try:
+                # Not before: 15 threads at rest would hold 2 MB for theirs.
+                taken.connection = self.dispatcher.app.store.reading.connection()
                 self.serve(taken.channel, taken.environ)
             except Exception as err:
                 log_failure("server", err)
@@ -7209,7 +7206,6 @@ class Lane:
                 self.changed.notify_all()
 
     def take(self) -> Optional[Running]:
-        connection = self.dispatcher.app.store.reading.connection()
         with self.changed:
             while not self.ending:
                 for channel in self.waiting:
@@ -7217,7 +7213,7 @@ class Lane:
                     if self.has_share(environ["contactapi.caller"]):
                         self.waiting.remove(channel)
                         now = time.monotonic()
-                        taken = Running(channel, environ, now, connection)
+                        taken = Running(channel, environ, now)
                         self.running[threading.current_thread()] = taken
                         return taken
                 self.changed.wait()
@@ -7241,7 +7237,8 @@ class Lane:
             for taken in self.running.values():
                 if now - taken.began > self.LONGEST or taken.channel.is_gone():
                     taken.environ["contactapi.ended"] = True
-                    taken.connection.interrupt()
+                    if taken.connection:
+                        taken.connection.interrupt()
 
 
 class Dispatcher:
@@ -7680,6 +7677,7 @@ class Housekeeper(threading.Thread):
 
 def serve(config: Config, args: argparse.Namespace) -> None:
     """The port first: nothing is made for a server that cannot listen."""
+    keep_memory_small()
     load_extras(config)  # nothing is made for one that lacks a module either
     sock = inherited() or listen(config.host, config.port)
     services = open_services(config)
@@ -7699,7 +7697,6 @@ def serve(config: Config, args: argparse.Namespace) -> None:
         threads.append(Worker(services.outbox))
     for thread in threads:
         thread.start()
-    give_memory_back()
     server.run()
     for thread in threads:
         thread.stop()
@@ -7716,7 +7713,7 @@ def announce(config: Config, services: Services, url: str) -> None:
 
 
 def give_memory_back() -> None:
-    """What compiling this file took, 10 MB, or a large import; where glibc runs us."""
+    """What a large import took; where glibc runs us."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -60,7 +60,7 @@ def test_an_option_of_the_command_line_wins_over_the_environment(serve):
 @pytest.mark.parametrize("options", [[], ["-u"]])
 @pytest.mark.parametrize("name", ["contactapi.py", "my forms.py", "it's.v2.py"])
 def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options, serve):
-    """Started plainly, it serves as a module of its own name, where it can be one."""
+    """And `ps` shows it as it was called."""
     place = tmp_path / 'it\'s a \\ "folder"'
     place.mkdir()
     shutil.copy(SCRIPT, place / name)
@@ -76,12 +76,28 @@ def test_the_file_serves_from_any_place_under_any_name(tmp_path, name, options, 
     try:
         wait_until_ready(port, process, lambda: b"")
         arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-        plain = not options and name == "contactapi.py"
-        assert (b"-c" in arguments) is plain
+        called = [*options, str(place / name), *serve, "--port", str(port)]
+        assert arguments[1:-1] == [os.fsencode(part) for part in called]
     finally:
         process.terminate()
         _, said = process.communicate(timeout=STOP_WITHIN)
     assert process.returncode == 0, said
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_missing_package_is_one_line_that_says_how_to_get_it(tmp_path, form):
+    """-S: without the packages of the environment."""
+    ran = subprocess.run(
+        [sys.executable, "-S", SCRIPT, "serve"],
+        env=environment(tmp_path, CONTACTAPI_LOG=form),
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout, one_line(ran.stderr)) == (1, "", True), ran
+    assert "bottle is not installed" in ran.stderr
+    assert "pip install -r requirements.txt" in ran.stderr
+    if form == "json":
+        assert list(json.loads(ran.stderr)) == ["time", "level", "message"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o000])
