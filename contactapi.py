@@ -1995,7 +1995,9 @@ class Event(Model):
     `subject` (a kind's name, a row's number: numbers that only grow keep the index
     fast) name the record whose deletion erases it, a tombstone has none; `data` is
     the record as /v1 showed it. A visitor's event may rest on an earlier, whole one of
-    the record, its `base` (an id): its `data` is then what differs from that one."""
+    the record, its `base` (an id): its `data` is then what differs from that one.
+    `restated` is one that tells the log's readers, but no history, what a record still
+    is after its history was erased: who had not read so far would never hear of it."""
 
     id = Position()
     workspace = of_workspace()
@@ -2009,6 +2011,7 @@ class Event(Model):
     submitted = peewee.TextField(null=True)
     data = peewee.TextField()
     base = peewee.BigIntegerField(null=True)
+    restated = peewee.IntegerField(default=0)
 
     class Meta:
         indexes = ((("subject", "owner"), False),)
@@ -2754,6 +2757,13 @@ EVENTS_THAT_REST = """
 ALTER TABLE "event" ADD COLUMN "base" INTEGER;
 """
 
+# It was a word behind the owner's name.
+EVENTS_RESTATED = """
+ALTER TABLE "event" ADD COLUMN "restated" INTEGER NOT NULL DEFAULT 0;
+UPDATE "event" SET "restated" = 1, "owner" = replace("owner", ' restated', '')
+    WHERE "owner" LIKE '% restated';
+"""
+
 
 # What the dialler was to do with a call becomes a delivery; 20 s after it began, a
 # dialling counts as interrupted.
@@ -2838,6 +2848,7 @@ SCHEMA_2 = (
     UIDS_WITHOUT_INDEX,
     make_uid_secret,
     EVENTS_THAT_REST,
+    EVENTS_RESTATED,
     compare_emails_anew,
     DELIVERIES,
 )
@@ -3545,16 +3556,16 @@ class Events:
     def add(self, *drafts: "Draft") -> None:
         self.store.run_many(
             "INSERT INTO event (workspace_id, type, record, owner, subject, "
-            "created_at, key, changed, submitted, data, base) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "created_at, key, changed, submitted, data, base, restated) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             drafts,
         )
 
     def erase(self, owner: str, subject: int) -> int:
         """Deletes all that the log tells of a record; how many events that was."""
         self.store.note_erasure()
-        sql = "DELETE FROM event WHERE subject = ? AND owner IN (?, ?)"
-        return self.store.run(sql, (subject, owner, owner + RESTATED)).rowcount
+        sql = "DELETE FROM event WHERE subject = ? AND owner = ?"
+        return self.store.run(sql, (subject, owner)).rowcount
 
     def resting(self, draft: "Draft", difference: dict, most: int) -> "Draft":
         """The event as what differs from the record's last whole one, if that takes at
@@ -3611,7 +3622,7 @@ class Events:
         before = 2**63 - 1 if before is None else before
         where = (
             "WHERE subject = ? AND owner = ? AND record = ? AND id < ? "
-            "ORDER BY id DESC LIMIT ?"
+            "AND NOT restated ORDER BY id DESC LIMIT ?"
         )
         return self._some(where, (subject, owner, record, before), limit, before)
 
@@ -3685,11 +3696,6 @@ def whole(base: str, difference: str) -> str:
     return dump(document)
 
 
-# Marks the event that tells the log's readers, but no history, what a record still is
-# after its history was erased: one that had not read so far would never hear of it.
-RESTATED = " restated"
-
-
 class Draft(NamedTuple):
     """An event to be written, in the order of the table's columns."""
 
@@ -3704,6 +3710,7 @@ class Draft(NamedTuple):
     submitted: Optional[str]
     data: str
     base: Optional[int] = None
+    restated: bool = False
 
 
 class EventPage(NamedTuple):
@@ -4017,7 +4024,7 @@ class Records:
             row = self.get(caller.workspace, uid)
             erased = self.events.erase(self.kind.name, row.id)
             draft = self._draft("updated", caller, row, [])
-            self.events.add(draft._replace(owner=self.kind.name + RESTATED))
+            self.events.add(draft._replace(restated=True))
             return erased
 
         return work

@@ -17,6 +17,7 @@ import pytest
 import contactapi
 from contactapi import MIGRATIONS, Config, Mistake, Step
 
+URL = "sqlite:///"
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
 # Tokens of the frozen file's keys.
 SECRET = "ck_secret_nycc7an4gg00fyx472y72tf7pzapma90"
@@ -132,6 +133,22 @@ def test_a_file_of_schema_1_is_served_as_it_was(old):
     assert services.keys.find(KEEPS).existing == "keep"
     assert services.keys.find(KEEPS).domains == ("localhost",)
     assert [what for what, found in services.store.problems() if found] == []
+    services.close()
+
+
+def test_what_a_record_still_was_after_its_history_was_erased_is_in_no_history(old):
+    contactapi.open_database(old).close()
+    found = ask(old, "SELECT id, owner, subject FROM event WHERE restated")
+    assert found == [(14, "contact", 9)]
+    services = contactapi.open_services(Config.from_env({"DATABASE_URL": URL + old}))
+    caller, ref = services.keys.find(SECRET), "con_1kbewj5h658cfa09xe0448q83n"
+    uid = contactapi.CONTACTS.uid(ref)
+    told = [row.id for row in services.events.page(caller.workspace, 13, 1).rows]
+    assert told == [14]
+    records = services.contacts
+    assert records.history(caller.workspace, uid, None, 9).rows == []
+    work = records.erase_history(caller, uid)
+    assert services.store.write(work) == 1
     services.close()
 
 

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 import contactapi
-from client import PAGE, UNKNOWN
+from client import PAGE, UNKNOWN, history
 
 HALF = 65536 // 2
 
@@ -352,15 +352,17 @@ def check(client, rows):
     assert {base for _, base, _ in rows if base is not None} <= whole
 
 
-def test_a_visitor_after_erased_history_starts_anew(free, visitor):
+def test_a_visitor_after_erased_history_rests_on_what_was_told_anew(free, visitor):
     (ref,) = free.add("ada@example.com", **GROWN)
     visitor.post("ada@example.com", f1="y")
     assert free.ask("DELETE", f"/v1/contacts/{ref}/history").json["erased"] == 2
     visitor.post("ada@example.com", f2="y")
     visitor.post("ada@example.com", f3="y")
     rows, told = events(free)
-    assert [base for _, base, _ in rows] == [None, None, 2]
+    assert [base for _, base, _ in rows] == [None, 1, 1]
     assert told[1:] == visitor.whole[1:]
+    assert [e["data"] for e in history(free, ref)] == list(map(json.loads, told[:0:-1]))
+    check(free, rows)
 
 
 def test_calls_of_a_contact_lie_between_its_events(free, visitor):
