@@ -22,13 +22,12 @@ The order of this file is its architecture. A section uses only sections above i
 
 Peewee appears only in Storage and Services, Bottle's `request` and `response`
 only from HTTP core on. Importing the module opens, reads and starts nothing. What not
-everyone needs stands in extras/, a module each, loaded when a setting asks for it.
+everyone needs stands in extras/, a module each: loaded when a setting asks for it, or
+to read and write files of another format (CSV).
 """
 
 import argparse
-import codecs
 import contextlib
-import csv
 import ctypes
 import fcntl
 import functools
@@ -63,10 +62,9 @@ import unicodedata
 import uuid
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from encodings.aliases import aliases as CHARSET_ALIASES
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
@@ -407,13 +405,16 @@ def refuse_unknown_variable(name: str, known: list) -> None:
 class Extra(NamedTuple):
     """A module of the folder extras/. Its settings are rows of Config, so that they are
     known without it; it imports from `contactapi` what it needs, and its
-    `setup(app, services, config)` adds routes to the app and senders to the outbox."""
+    `setup(app, services, config)` adds routes to the app and senders to the outbox. One
+    for files has `read_file(file, records, args)`, which gives lines, and
+    `write_file(records, workspace, args)`, which gives text, for the commands too."""
 
     module: str
     purpose: str
-    asked_by: tuple  # settings: with any of them it is wanted, and needs them all
+    asked_by: tuple = ()  # settings: with any of them it is wanted, and needs them all
     needs: tuple = ()  # settings that it needs beside those
     install: str = ""  # what is not in requirements.txt, as pip names it
+    files: tuple = ()  # how the names of its files end: used if it is there, not needed
 
     def is_wanted(self, config: Config) -> bool:
         return any(config.has(name) for name in self.asked_by)
@@ -434,8 +435,9 @@ class Extra(NamedTuple):
     def remedy(self, err: ImportError) -> str:
         if not isinstance(err, ModuleNotFoundError):  # it lacks a name of ours
             return f"take the extras/{self.module}.py of contactapi {VERSION}"
-        if err.name in ("extras", f"extras.{self.module}"):
-            return f"put extras/{self.module}.py beside contactapi.py"
+        folder, _, module = err.name.partition(".")
+        if folder == "extras":
+            return f"put extras/{module or self.module}.py beside contactapi.py"
         return f"{err.name} is needed: pip install {self.install or err.name}"
 
 
@@ -446,12 +448,18 @@ EXTRAS = (
         ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL"),
         needs=("CONTACTAPI_PUBLIC_URL", "CONTACTAPI_CALL_PREFIXES"),
     ),
+    Extra("spreadsheets", "read and write CSV", files=(".csv",)),
 )
 
 
 def load_extras(config: Config) -> list:
     """The modules that this configuration asks for."""
     return [extra.load() for extra in EXTRAS if extra.is_wanted(config)]
+
+
+def extra_for(file: str) -> Optional[Extra]:
+    """The one that reads and writes files of this name; none for JSON Lines."""
+    return next((e for e in EXTRAS if file.lower().endswith(e.files)), None)
 
 
 ###############################################################################
@@ -909,97 +917,7 @@ def number_spellings(value: Any) -> list:
     return sorted(spellings)
 
 
-# -- CSV and JSON Lines: written
-
-
-# A text that a spreadsheet would run as a formula, or that an import would take for
-# JSON, or that begins with the quotes that we put before those.
-RISKY = re.compile(r"'*[=+\-@＝＋－＠\t\r\n{\[]|'+\Z")
-NEEDS_NO_QUOTES = re.compile(r'(?! )[^",\r\n]*(?<! )')
-PLAIN_CELL = re.compile(r"""(?![ '=+\-@＝＋－＠\t{\[])[^",\r\n]*(?<! )""")  # neither
-MORE = "{more}"  # the column of what has none; a field of this name is spelled '{more}
-
-
-def csv_cell(value: Any, raw: bool = False) -> str:
-    """A value in a cell; `unquote` brings every text but the empty one back (CONTRACT
-    section 4)."""
-    if isinstance(value, str):
-        return "'" + value if RISKY.match(value) and not raw else value
-    return "" if value is None else dump(value)
-
-
-def csv_text(rows: Iterable[list], raw: bool = False) -> str:
-    """Rows of values as RFC 4180. A text with a space at an end is quoted: a reader may
-    trim others."""
-    plain = PLAIN_CELL.fullmatch  # most are: asked first, for speed
-    lines = (
-        ",".join(
-            [
-                value
-                if isinstance(value, str) and plain(value)
-                else csv_quoted(csv_cell(value, raw))
-                for value in row
-            ]
-        )
-        for row in rows
-    )
-    return "".join([line + "\r\n" for line in lines])
-
-
-def csv_quoted(cell: str) -> str:
-    if NEEDS_NO_QUOTES.fullmatch(cell):
-        return cell
-    return '"' + cell.replace('"', '""') + '"'
-
-
-class Columns(NamedTuple):
-    """Which columns a CSV file has beside ours."""
-
-    names: list
-    more: bool  # whether there is one for what is in none of them
-
-
-def csv_columns(documents: Iterable[dict], ours: list) -> Columns:
-    """The 500 most common names beside ours, sorted. The memory is bounded: of more
-    than 20,000 names the rarer half is forgotten, and a long one has no column."""
-    counted, more = Counter(), False
-    for document in documents:
-        counted.update(list(document))
-        if len(counted) > 20_000:
-            counted, more = Counter(dict(counted.most_common(10_000))), True
-    others = counted.keys() - ours
-    short = [name for name in others if len(name) <= LONGEST_COLUMN]
-    names = sorted(short, key=lambda name: (-counted[name], name))[:MOST_COLUMNS]
-    return Columns(sorted(names), more or len(names) < len(others))
-
-
-MOST_COLUMNS, LONGEST_COLUMN = 500, 1000  # names, characters of one
-
-
-def csv_head(ours: list, columns: Columns, raw: bool) -> str:
-    # A name is never an empty cell, which would be a column without a name.
-    named = [csv_cell(name) or "'" for name in columns.names]
-    names = [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
-    return ",".join(map(csv_quoted, names)) + "\r\n"
-
-
-def csv_rows(documents: list, ours: list, columns: Columns) -> Iterator[list]:
-    names = [*ours, *columns.names]
-    known = frozenset(names)
-    for document in documents:
-        row = [document.get(name) for name in names]
-        if columns.more:
-            rest = document.keys() - known
-            row.append({name: document[name] for name in sorted(rest)} or None)
-        yield row
-
-
-def parse_stored(texts: Iterable[str]) -> list:
-    """The values of JSON texts of our own, all at once."""
-    return json.loads(f"[{','.join(texts)}]")
-
-
-# -- CSV and JSON Lines: read
+# -- JSON Lines
 
 
 class Line(NamedTuple):
@@ -1012,6 +930,7 @@ class Line(NamedTuple):
     last: bool = False  # whether the file was given up here
 
 
+BOM = b"\xef\xbb\xbf"  # some editors put one before JSON
 TOO_LONG = b"\xff\n"
 
 
@@ -1035,7 +954,7 @@ def read_jsonl(stream: Any, key: str, longest: int = LONGEST_LINE) -> Iterator[L
     """One document a line; empty lines are passed over."""
     for number, line in enumerate(bounded_lines(stream, longest), 1):
         if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
+            line = line.removeprefix(BOM)
         if line.strip():
             try:
                 yield Line(number, len(line), parse_object(line))
@@ -1043,433 +962,6 @@ def read_jsonl(stream: Any, key: str, longest: int = LONGEST_LINE) -> Iterator[L
                 message = err.message.replace("body", "line")
                 message = "the line is too long" if line == TOO_LONG else message
                 yield Line(number, 0, None, message)
-
-
-BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-CHARSETS = re.compile(
-    r"utf_8|utf_16(_[bl]e)?|utf_32(_[bl]e)?|ascii|latin_1|iso8859_\d{1,2}|cp\d{2,5}|"
-    r"iso2022_(jp|kr)\w{0,5}|koi8_[rtu]|mac_\w{1,12}|shift_jis(x0213|_2004)?|johab|"
-    r"euc_(jp|jis_2004|jisx0213|kr)|big5(hkscs)?|gb(k|2312|18030)|hz|tis_620|kz1048"
-)
-
-
-def charset(name: str) -> Optional[str]:
-    """Python's name of a text encoding that it reads in linear time; None for any
-    other (it has some that unpack archives, and one that takes the square)."""
-    name = re.sub("[^a-z0-9]+", "_", name.lower()[:40])
-    name = CHARSET_ALIASES.get(name, name)
-    with contextlib.suppress(LookupError):
-        if CHARSETS.fullmatch(name) and codecs.lookup(name):
-            return "utf-16-le" if name == "utf_16" else name
-    return None
-
-
-def mark_unreadable(err: UnicodeError) -> tuple:
-    return UNREADABLE, err.end
-
-
-UNREADABLE = "\udcff"  # no text has it
-codecs.register_error("contactapi", mark_unreadable)
-TOO_LONG_TEXT = UNREADABLE * 2 + "\n"
-
-
-class Bytes(io.RawIOBase):
-    """A stream of bytes as TextIOWrapper wants it, with what was read of it before."""
-
-    def __init__(self, begun: bytes, stream: Any):
-        self.begun, self.stream = begun, stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self.begun or self.stream.read(len(buffer))
-        self.begun = b""
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def text_lines(stream: Any, encoding: str, most: int) -> Iterator[str]:
-    """The lines of a text, which end with LF, CRLF or CR; TOO_LONG_TEXT for one of more
-    than `most` characters. A BOM decides the encoding, whatever was declared."""
-    begun = stream.read(4)
-    for bom, name in BOMS:
-        if begun.startswith(bom):
-            begun, encoding = begun[len(bom) :], name
-            break
-    # newline="" ends a line at all three, and leaves the ends as they are.
-    text = io.TextIOWrapper(Bytes(begun, stream), encoding, "contactapi", newline="")
-    while line := text.readline(most + 1):
-        if len(line) > most and line[-1] not in "\r\n":
-            while line and line[-1] not in "\r\n":
-                line = text.readline(most + 1)
-            line = TOO_LONG_TEXT
-        yield line
-
-
-class CsvRow(NamedTuple):
-    """A row of a CSV file: the line on which it begins, its length, its cells (None
-    where a quote is stray), what is wrong with it."""
-
-    number: int
-    size: int
-    cells: Optional[list]
-    error: str = ""
-
-
-class Stray(Exception):
-    """A quote that opens a cell which does not end as a quoted cell does."""
-
-
-OPENS = re.compile(' *"')
-IN_QUOTES = re.compile(r'([^"]*(?:""[^"]*)*)("?)')
-
-
-class Rows:
-    """The rows of a CSV file, in a time that grows as the file does. A stray quote is
-    named by the line on which it opens, and the lines behind that are read again: each
-    once, for in all but the last of them every quote had its twin beside it, and such
-    a line opens no cell that it does not close."""
-
-    def __init__(
-        self, lines: Iterable[str], separator: str, longest: int, above: int = 0
-    ):
-        self.lines, self.separator, self.longest = iter(lines), separator, longest
-        self.unquoted = re.compile(rf"[^{re.escape(separator)}\r\n]*")
-        self.trim = str.lstrip
-        options = {"delimiter": separator, "skipinitialspace": True, "strict": True}
-        self.dialect = csv.reader((), **options).dialect
-        self.again = deque()  # lines to be read once more
-        self.number = above  # of the line read last
-        self.row, self.size = [], 0  # the lines of a row, so far; their characters
-
-    def __iter__(self) -> Iterator[CsvRow]:
-        while line := self._next_line():
-            if '"' in line:
-                yield self._row(line)
-            else:
-                cells, error = self._plain(line), unreadable(line)
-                yield CsvRow(self.number, len(line), cells, error)
-
-    def _next_line(self) -> str:
-        line = self.again.popleft() if self.again else next(self.lines, "")
-        self.number += bool(line)
-        return line
-
-    def _plain(self, line: str) -> list:
-        cells = line.rstrip("\r\n").split(self.separator)
-        return [self.trim(cell, " ") for cell in cells] if " " in line else cells
-
-    def _row(self, line: str) -> CsvRow:
-        """A row that may have quoted cells."""
-        cells = self._in_one_line(line)
-        if cells:
-            return CsvRow(self.number, len(line), cells, unreadable(line))
-        self.row, self.size, number = [line], len(line), self.number
-        try:
-            cells, error = self._cells(), unreadable("".join(self.row))
-            return CsvRow(number, self.size, cells, error)
-        except Stray as err:
-            return CsvRow(self.number, 0, None, str(err))
-
-    def _in_one_line(self, line: str) -> Optional[list]:
-        """The cells of a row that ends with its line, by Python's module: it is three
-        times as fast, but cannot say where a quote opened, nor trim at both ends."""
-        if self.trim is str.strip or line.count('"') % 2:
-            return None
-        try:
-            return next(csv.reader([line], self.dialect))
-        except csv.Error:
-            return None
-
-    def _cells(self) -> list:
-        cells, place = [], 0
-        while True:
-            if opens := OPENS.match(self.row[-1], place):
-                cell, place = self._quoted(opens.end())
-            else:
-                found = self.unquoted.match(self.row[-1], place)
-                cell, place = self.trim(found[0], " "), found.end()
-            cells.append(cell)
-            if self.row[-1][place : place + 1] != self.separator:
-                return cells
-            place += 1
-
-    def _quoted(self, place: int) -> tuple:
-        """(the text that begins at this place of the row's last line, the place behind
-        its closing quote in what is the last line then)."""
-        opened, parts = len(self.row), []
-        while True:
-            found = IN_QUOTES.match(self.row[-1], place)
-            parts.append(found[1])
-            if found[2]:
-                break
-            self._add_line(opened)
-            place = 0
-        place = found.end()
-        if self.row[-1][place : place + 1] not in ("", "\r", "\n", self.separator):
-            raise self._stray(opened, "a quoted cell goes on behind its last quote")
-        return "".join(parts).replace('""', '"'), place
-
-    def _add_line(self, opened: int) -> None:
-        line = self._next_line()
-        if not line:
-            raise self._stray(opened, "a quote opens here and never ends")
-        self.row.append(line)
-        self.size += len(line)
-        if self.size > self.longest or line == TOO_LONG_TEXT:
-            raise self._stray(opened, "a quote opens here and ends too late, or never")
-
-    def _stray(self, opened: int, message: str) -> Stray:
-        """The lines behind the one that opened the cell are read again."""
-        behind = self.row[opened:]
-        self.again.extendleft(reversed(behind))
-        self.number -= len(behind)
-        return Stray(message)
-
-
-def unreadable(line: str) -> str:
-    """What is wrong with a line that could not be decoded, or ""."""
-    if line.isascii() or UNREADABLE not in line:
-        return ""
-    if line == TOO_LONG_TEXT:
-        return "the line is too long"
-    return "the line cannot be read in the file's encoding (UTF-8 unless one is named)"
-
-
-# How others name the column of the address, case, spaces, - and _ left out: Google,
-# Outlook, Mailchimp, LinkedIn, Typeform …
-KEY_COLUMNS = {
-    "email": (
-        *("emailaddress", "email1value", "primaryemail", "youremail"),
-        *("emailadresse", "mail"),
-    )
-}
-AN_ADDRESS = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@]")
-MOST_NOTES = 20  # lines that may stand before the header
-MOST_STRAY = 1000  # lines with a stray quote, after which it is no CSV
-
-
-def read_csv(
-    stream: Any,
-    key: str,
-    longest: int = LONGEST_LINE,
-    encoding: str = "utf-8",
-    column: Optional[str] = None,
-) -> Iterator[Line]:
-    """One document a row, of files as people have them (CONTRACT section 4). `column`
-    names the key's. InvalidRequest where no column, or more than one, is the key's."""
-    head = Head(text_lines(stream, encoding, longest), longest)
-    rows, names = head.find(key, column)
-    stray = 0
-    for row in rows:
-        stray += row.cells is None
-        if stray == MOST_STRAY:
-            message = f"this is no CSV: {stray} stray quotes; nothing more is read"
-            yield Line(row.number, 0, None, message, last=True)
-            return
-        if row.error:
-            yield Line(row.number, 0, None, row.error)
-        elif any(row.cells):
-            yield csv_line(row, names)
-
-
-def csv_line(row: CsvRow, names: list) -> Line:
-    if any(row.cells[len(names) :]):
-        message = "the line has more cells than there are columns"
-        return Line(row.number, 0, None, message)
-    cells = zip(names, row.cells)  # a short row lacks its last fields
-    document = {
-        name: csv_value(cell) if cell[0] in "'{[" else cell
-        for name, cell in cells
-        if cell
-    }
-    if None in document:
-        try:
-            more = parse_object(row.cells[names.index(None)].encode())
-        except InvalidRequest:
-            return Line(row.number, 0, None, f"{MORE} must hold a JSON object")
-        del document[None]
-        document = {**more, **document}
-    return Line(row.number, row.size, document)
-
-
-def csv_value(cell: str) -> Any:
-    """A cell's value: text, or JSON where it begins with { or [ and parses. One that
-    begins with neither, nor with our quote, is itself."""
-    if cell[0] in "{[":
-        try:
-            return parse_json(cell.encode(), MAX_DEPTH - 1)
-        except InvalidRequest:
-            return cell
-    return unquote(cell)
-
-
-def unquote(cell: str) -> str:
-    """Without the quote that our export put before it."""
-    return cell[1:] if cell[:1] == "'" and RISKY.match(cell) else cell
-
-
-class Head:
-    """The beginning of a CSV file, in which the header is looked for: lines that say
-    something of the file, notes of people, and the line that names the columns."""
-
-    def __init__(self, lines: Iterator[str], longest: int):
-        self.lines, self.longest = lines, longest
-        self.read = []  # lines, so far
-        self.tried = 0  # characters of rows that might have been the header
-        self.separators = ",;\t"
-
-    def find(self, key: str, column: Optional[str]) -> tuple:
-        """(the rows behind the header, the names of the columns)."""
-        notes = []
-        for place, line in enumerate(self._lines_from(0)):
-            if self._says_how(place, line) or not line.strip():
-                continue
-            trials = [self._trial(place, one, key, column) for one in self.separators]
-            best = min(trials, key=lambda trial: trial.fit)
-            if best.places:
-                names = best.names(key)  # InvalidRequest
-                behind = place + best.lines
-                rest = itertools.chain(self.read[behind:], self.lines)
-                return Rows(rest, best.separator, self.longest, behind), names
-            notes.append(max((trial.cells for trial in trials), key=len))
-            if len(notes) > MOST_NOTES or self.tried > 4 * self.longest:
-                break
-        found = max(notes, key=len, default=[])
-        raise InvalidRequest(no_key_column(found, key, column))
-
-    def _lines_from(self, first: int) -> Iterator[str]:
-        """The lines from there on, be they read already or not."""
-        for place in itertools.count(first):
-            if place == len(self.read):
-                line = next(self.lines, "")
-                if not line:
-                    return
-                self.read.append(line)
-            yield self.read[place]
-
-    def _says_how(self, place: int, line: str) -> bool:
-        """Excel's `sep=;`, PowerShell's `#TYPE …`."""
-        declared = re.fullmatch(r"sep=([^\s\"]|\t)\s*", line, re.IGNORECASE)
-        if place == 0 and declared:
-            self.separators = declared[1]
-        return place == 0 and bool(declared or line.startswith("#TYPE"))
-
-    def _trial(
-        self, place: int, separator: str, key: str, column: Optional[str]
-    ) -> "Trial":
-        """The row that begins there, taken for the header."""
-        rows = Rows(self._lines_from(place), separator, self.longest)
-        rows.trim = str.strip
-        row = next(iter(rows))
-        self.tried += rows.size
-        names = [unquote(cell) for cell in row.cells or ()]
-        fit, places = key_columns(names, key, column)
-        ended = self.read[place + rows.number - 1].endswith(("\r", "\n"))
-        return Trial(
-            fit, places, row.cells or [], separator, rows.number, ended, row.error
-        )
-
-
-class Trial(NamedTuple):
-    """A line taken for the header, split at one separator."""
-
-    fit: tuple  # the smallest is the best
-    places: list  # of the columns that name the key
-    cells: list
-    separator: str
-    lines: int  # how many it takes
-    ended: bool  # whether it has a line end
-    error: str
-
-    def names(self, key: str) -> list:
-        """The names of the columns, each once; None is the column of what has none.
-        InvalidRequest for a header that cannot be one."""
-        if self.error:
-            raise InvalidRequest(f"the names of the columns: {self.error}")
-        if len(self.places) > 1:
-            spelled = shown_names([self.cells[place] for place in self.places])
-            message = f"several columns may be the {key}: {spelled}; {NAME_ONE}"
-            raise InvalidRequest(message)
-        exported = self.ended and self.cells[:4] == ["id", key, *OURS[1:]]
-        if not exported and any(map(AN_ADDRESS.search, self.cells)):
-            raise InvalidRequest(f"an address stands in the header: {LOST_LINE_ENDS}")
-        numbered = enumerate(self.cells, 1)
-        names = [unquote(cell) if cell else f"column_{n}" for n, cell in numbered]
-        names = [None if cell == MORE else n for n, cell in zip(names, self.cells)]
-        names[self.places[0]] = key
-        return distinct(with_ours(names), self.places[0])
-
-
-NAME_ONE = "name the right one with ?column=, on the command line with --column"
-LOST_LINE_ENDS = (
-    "a first line must name the columns, and curl keeps line ends with --data-binary"
-)
-
-
-def no_key_column(found: list, key: str, column: Optional[str]) -> str:
-    message = f"no column is named {column or key}"
-    if TOO_LONG_TEXT[:-1] in found:
-        return f"{message}, and a line is too long: {LOST_LINE_ENDS}"
-    if any(map(AN_ADDRESS.search, found)):
-        return f"{message}, and an address stands in its place: {LOST_LINE_ENDS}"
-    return f"{message}; found: {shown_names(found) or 'none'}; {NAME_ONE}"
-
-
-def shown_names(names: list) -> str:
-    shown = [n[:40].replace(UNREADABLE, "?") for n in names[:20] if n.strip()]
-    return ", ".join(shown + ["…"] * (len(names) > 20))
-
-
-def key_columns(names: list, key: str, column: Optional[str]) -> tuple:
-    """(how well it fits: the smallest is the best, the places of the columns that name
-    the key)."""
-    plain = list(map(squeezed, names))
-    wanted = column or key
-    others = () if column else KEY_COLUMNS.get(key, ())
-    found = (
-        [place for place, name in enumerate(names) if name == wanted][:1],
-        [place for place, name in enumerate(plain) if name == squeezed(wanted)],
-        [place for place, name in enumerate(plain) if name in others],
-    )
-    for rank, places in enumerate(found):
-        if places:
-            return (len(places) > 1, rank), places
-    return (2,), []
-
-
-def squeezed(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
-
-
-def with_ours(names: list) -> list:
-    """With our own names as we spell them, where they stand in another case."""
-    folded = [name and name.strip().lower() for name in names]
-    for ours in OURS:
-        if ours not in names and ours in folded:
-            names[folded.index(ours)] = ours
-    return names
-
-
-def distinct(names: list, first: int) -> list:
-    """Each name once: of two columns of one name the second is name_2. The name at
-    `first` comes first."""
-    taken, seen, spare = set(names), {names[first]}, {}
-    for place, name in enumerate(names):
-        if place != first and name in seen:
-            numbered = spare.setdefault(name, numbered_names(name))
-            names[place] = next(new for new in numbered if new not in taken)
-        seen.add(name)
-    return names
-
-
-def numbered_names(name: str) -> Iterator[str]:
-    return (f"{name}_{number}" for number in itertools.count(2))
 
 
 def batches(lines: Iterator[Line], most: int, characters: int) -> Iterator[list]:
@@ -5158,47 +4650,6 @@ def jsonl_file(kind: Kind, batches: Iterator[list]) -> Iterator[str]:
         yield "\n".join([NativeWire.one(kind, row, iso6) for row in rows]) + "\n"
 
 
-HELD = 2**21  # characters of an export that are held, to be read only once
-
-
-def csv_file(
-    kind: Kind, read: Callable, raw: bool = False, bom: bool = False
-) -> Iterator[str]:
-    """RFC 4180, a column for every field name met. `read()` gives the rows in batches,
-    from the first on: a large export is read twice, and what is first met then is in
-    the column `{more}`."""
-    ours, batches = ["id", kind.key, *OURS[1:]], read()
-    held, whole = hold(batches)
-    texts = ((row.fields for row in rows) for rows in itertools.chain(held, batches))
-    fields = itertools.chain.from_iterable(map(parse_stored, texts))
-    columns = csv_columns(fields, ours)
-    if not whole:
-        columns, held = columns._replace(more=True), []
-    yield "\ufeff" * bom + csv_head(ours, columns, raw)
-    for rows in held if whole else read():
-        yield csv_text(csv_rows(csv_documents(kind, rows), ours, columns), raw)
-
-
-def hold(batches: Iterator[list]) -> tuple:
-    """(batches, as many as may be held; whether these are all)."""
-    held, size = [], 0
-    for rows in batches:
-        held.append(rows)
-        size += sum(len(row.fields) for row in rows)
-        if size > HELD:
-            return held, False
-    return held, True
-
-
-def csv_documents(kind: Kind, rows: list) -> Iterator[dict]:
-    for row, document in zip(rows, parse_stored(row.fields for row in rows)):
-        _, uid, label, _, _, created, updated = row
-        document["id"], document[kind.key] = kind.ref(uid), label
-        document["created_at"] = made = iso6(created)
-        document["updated_at"] = made if updated == created else iso6(updated)
-        yield document
-
-
 # -- which wire is whose
 
 
@@ -5233,7 +4684,6 @@ def sent_token(environ: dict) -> str:
     return token_of(header(environ, "AUTHORIZATION"), header(environ, "X_API_KEY"))
 
 
-BOM = b"\xef\xbb\xbf"  # some editors put one before JSON
 JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
 SOME_BYTES = re.compile("[0-9]{1,18}")
 
@@ -5246,18 +4696,6 @@ def refuse_encoded(environ: dict) -> None:
     """415 for a compressed body: a small one could be any size."""
     if header(environ, "CONTENT_ENCODING").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
-
-
-CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
-
-
-def sent_charset(environ: dict) -> str:
-    """The text encoding that the Content-Type names, UTF-8 where it names none."""
-    named = CHARSET.search(environ.get("CONTENT_TYPE", ""))
-    known = charset(named[1]) if named else "utf-8"
-    if known is None:
-        raise UnsupportedMediaType(f"charset {named[1][:40]} is not known: send UTF-8")
-    return known
 
 
 def read_json() -> dict:
@@ -5734,6 +5172,7 @@ class Api(Bottle):
         self.gate, self.max_body, self.clock = gate, max_body, clock
         self.store = store
         self.large = {}  # path of a POST -> what its key needs to send a large body
+        self.absent = {}  # path that an extra would serve -> where to put the extra
         self.secret, self.numbers = secrets.token_bytes(32), itertools.count()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
@@ -5834,10 +5273,12 @@ class Api(Bottle):
     def refusal(self, environ: dict) -> Optional[ApiError]:
         """Before the path is looked at: what the server did not take or could not read
         (`contactapi.refusal` is our error or Waitress's status, `contactapi.reason`
-        says why), and a body over its path's limit."""
+        says why), a path whose extra is not there, a body over its path's limit."""
         status = environ.get("contactapi.refusal")
         if isinstance(status, ApiError):
             return status
+        if environ["PATH_INFO"] in self.absent:
+            return NotFound(self.absent[environ["PATH_INFO"]])
         length = content_length(environ.get("CONTENT_LENGTH") or "")
         if status == 413 or (length > 0 and length > self.body_limit(environ)):
             return self.too_large(environ)
@@ -6187,46 +5628,44 @@ def add_history(app: Api, records: Records) -> None:
 
 
 def add_files(app: Api, records: Records) -> None:
-    """Imports and exports, streamed."""
+    """JSON Lines, the exact format; an extra adds others the same way."""
+
+    def write(workspace: int, filters: Filters) -> Iterator[str]:
+        return jsonl_file(records.kind, records.oldest_first(workspace, filters))
+
+    medias = ("application/jsonl", "application/x-ndjson")
+    add_export(app, records, "jsonl", medias[0], write)
+    add_import(app, records, "jsonl", medias, read_jsonl)
+
+
+def add_export(
+    app: Api, records: Records, form: str, media: str, write: Callable
+) -> None:
+    """What `write(workspace, filters)` yields, streamed."""
     kind = records.kind
-    needs = kind.read, kind.write
 
-    def export(lines: Iterator[str], media: str) -> Iterator[bytes]:
+    @app.get(f"/v1/{kind.plural}.{form}", needs=(kind.read,), lane="export")
+    def export(caller: Caller) -> Iterator[bytes]:
+        texts = write(caller.workspace, read_filters(kind, read_query()))
         response.content_type = media
-        return streamed(lines)
+        return streamed(texts)
 
-    @app.get(f"/v1/{kind.plural}.jsonl", needs=(kind.read,), lane="export")
-    def export_jsonl(caller: Caller) -> Iterator[bytes]:
-        filters = read_filters(kind, read_query())
-        rows = records.oldest_first(caller.workspace, filters)
-        return export(jsonl_file(kind, rows), "application/jsonl")
 
-    @app.get(f"/v1/{kind.plural}.csv", needs=(kind.read,), lane="export")
-    def export_csv(caller: Caller) -> Iterator[bytes]:
-        pairs = read_query()
-        raw, bom = (dict(pairs).get(name) == "1" for name in ("raw", "bom"))
-        place = caller.workspace, read_filters(kind, pairs)
-        rows = functools.partial(records.oldest_first, *place)
-        return export(csv_file(kind, rows, raw, bom), "text/csv; charset=utf-8")
+def add_import(
+    app: Api, records: Records, form: str, medias: tuple, read: Callable
+) -> None:
+    """The lines that `read(stream, key, longest)` yields, taken in as they come."""
+    kind = records.kind
+    path, needs = f"/v1/{kind.plural}.{form}", (kind.read, kind.write)
+    app.large[path] = needs
 
-    def add_import(path: str, medias: tuple, read_lines: Callable) -> None:
-        app.large[path] = needs
-
-        @app.post(path, needs=needs, lane="import")
-        def take_in(caller: Caller) -> str:
-            refuse_encoded(request.environ)
-            if media_type(request.environ) not in medias:
-                raise UnsupportedMediaType(f"send {medias[0]}")
-            file = request.environ["wsgi.input"], kind.key, records.longest_line
-            return dump(take_all(records, caller, read_lines(*file)).body())
-
-    def read_sent_csv(*file: Any) -> Iterator[Line]:
-        column = dict(read_query()).get("column")
-        return read_csv(*file, sent_charset(request.environ), column)
-
-    add_import(f"/v1/{kind.plural}.csv", ("text/csv",), read_sent_csv)
-    jsonl = ("application/jsonl", "application/x-ndjson")
-    add_import(f"/v1/{kind.plural}.jsonl", jsonl, read_jsonl)
+    @app.post(path, needs=needs, lane="import")
+    def take_in(caller: Caller) -> str:
+        refuse_encoded(request.environ)
+        if media_type(request.environ) not in medias:
+            raise UnsupportedMediaType(f"send {medias[0]}")
+        lines = read(request.environ["wsgi.input"], kind.key, records.longest_line)
+        return dump(take_all(records, caller, lines).body())
 
 
 def take_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
@@ -7606,7 +7045,20 @@ def make_app(
     add_calls(app, services.calls)
     for extra in load_extras(config):
         extra.setup(app, services, config)
+    for extra in EXTRAS:
+        add_formats(app, extra, config)
     return app
+
+
+def add_formats(app: Api, extra: Extra, config: Config) -> None:
+    """Of an extra that reads and writes files; where it cannot be had, their paths say
+    what to do."""
+    try:
+        if extra.files:
+            extra.load().setup(app, app.services, config)
+    except Mistake as err:
+        names = itertools.product(app.services.records, extra.files)
+        app.absent.update((f"/v1/{kind}{end}", str(err)) for kind, end in names)
 
 
 class Housekeeper(threading.Thread):
@@ -7846,12 +7298,12 @@ class Progress:
 
 
 def records_of(services: Services, args: argparse.Namespace) -> tuple:
-    """(the records of --kind, the number of --workspace, csv or jsonl)."""
-    form = "csv" if args.file.lower().endswith(".csv") else "jsonl"
-    if form != "csv" and any(getattr(args, name, None) for name in OF_CSV):
+    """(the records of --kind, the number of --workspace)."""
+    given = any(getattr(args, name, None) for name in OF_CSV)
+    if given and not extra_for(args.file):
         raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
     workspace = services.workspaces.find(args.workspace)
-    return services.records[args.kind], workspace, form
+    return services.records[args.kind], workspace
 
 
 OF_CSV = ("encoding", "column", "raw", "bom")
@@ -7859,13 +7311,13 @@ OF_CSV = ("encoding", "column", "raw", "bom")
 
 @on_database(made=True)
 def import_file(services: Services, args: argparse.Namespace) -> None:
-    records, workspace, form = records_of(services, args)
+    records, workspace = records_of(services, args)
     caller = operator("cli", workspace)
     report = Report()
     try:
         with open(args.file, "rb") as file:
             progress = Progress(os.fstat(file.fileno()).st_size)
-            lines = read_file(file, form, records, args)
+            lines = read_file(file, records, args)
             for report in records.take_in(caller, lines):
                 progress.show(file.tell(), f"{report.created + report.updated} lines")
             progress.end()
@@ -7879,23 +7331,24 @@ def import_file(services: Services, args: argparse.Namespace) -> None:
         raise Mistake(f"{report.failed} lines of {args.file} were not taken")
 
 
-def read_file(
-    file: Any, form: str, records: Records, args: argparse.Namespace
-) -> Iterator[Line]:
-    what = file, records.kind.key, records.longest_line
-    if form == "jsonl":
-        return read_jsonl(*what)
-    return read_csv(*what, charset(args.encoding or "utf-8"), args.column)
+def read_file(file: Any, records: Records, args: argparse.Namespace) -> Iterator[Line]:
+    if extra := extra_for(args.file):
+        return extra.load().read_file(file, records, args)
+    return read_jsonl(file, records.kind.key, records.longest_line)
+
+
+def write_file(
+    records: Records, workspace: int, args: argparse.Namespace
+) -> Iterator[str]:
+    if extra := extra_for(args.file):
+        return extra.load().write_file(records, workspace, args)
+    return jsonl_file(records.kind, records.oldest_first(workspace))
 
 
 @on_database(made=False)
 def export_file(services: Services, args: argparse.Namespace) -> None:
-    records, workspace, form = records_of(services, args)
-    if form == "csv":
-        rows = functools.partial(records.oldest_first, workspace)
-        texts = csv_file(records.kind, rows, args.raw, args.bom)
-    else:
-        texts = jsonl_file(records.kind, records.oldest_first(workspace))
+    records, workspace = records_of(services, args)
+    texts = write_file(records, workspace, args)
     total, count = records.total(workspace), 0
     progress = Progress(total)
     with (
@@ -7986,12 +7439,14 @@ def option(cast: Callable) -> Callable:
 
 
 def a_data_file(text: str) -> None:
-    if not text.lower().endswith((".csv", ".jsonl", ".ndjson")):
+    if extra := extra_for(text):
+        extra.load()  # Mistake, before anything is made
+    elif not text.lower().endswith((".jsonl", ".ndjson")):
         raise ValueError("FILE.csv, FILE.jsonl or FILE.ndjson")
 
 
 def an_encoding(text: str) -> None:
-    if charset(text) is None:
+    if extra_for(".csv").load().charset(text) is None:
         raise ValueError("utf-8, utf-16, windows-1252, shift_jis …")
 
 

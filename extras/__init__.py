@@ -1,2 +1,2 @@
-"""What not everyone needs of contactapi, one module each, loaded when a setting asks
-for it: the table EXTRAS of contactapi.py names them."""
+"""What not everyone needs of contactapi: the table EXTRAS of contactapi.py names each
+and what asks for it. csv_rows.py is a part of spreadsheets.py."""

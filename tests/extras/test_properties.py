@@ -13,6 +13,7 @@ import pytest
 
 import contactapi
 from contactapi import CONTACTS, Caller, Config
+from extras import csv_rows, spreadsheets
 
 given, st = hypothesis.given, hypothesis.strategies
 
@@ -103,7 +104,7 @@ def as_jsonl(services, workspace):
 
 def as_csv(services, workspace):
     read = functools.partial(services.contacts.oldest_first, workspace)
-    return "".join(contactapi.csv_file(CONTACTS, read))
+    return "".join(spreadsheets.csv_file(CONTACTS, read))
 
 
 def stored(services, workspace):
@@ -144,7 +145,7 @@ def test_any_set_of_text_fields_survives_csv_exactly(services, fields):
     content = b"".join(json.dumps(one).encode() + b"\n" for one in sent)
     first = take_in(services, contactapi.read_jsonl, content)
     file = as_csv(services, first).encode()
-    second = take_in(services, contactapi.read_csv, file)
+    second = take_in(services, spreadsheets.read_csv, file)
     # The empty text is CSV's one exception.
     wanted = [{n: v for n, v in one.items() if v != ""} for one in sent]
     assert stored(services, second) == wanted
@@ -158,8 +159,8 @@ def test_any_set_of_text_fields_survives_csv_exactly(services, fields):
 @quick
 @given(texts)
 def test_a_cell_brings_its_text_back_and_runs_no_formula(text):
-    cell = contactapi.csv_cell(text)
-    assert not text or contactapi.csv_value(cell) == text
+    cell = csv_rows.csv_cell(text)
+    assert not text or csv_rows.csv_value(cell) == text
     assert not re.match(r"[=+\-@＝＋－＠\t\r\n{\[]", cell)
 
 

@@ -67,12 +67,70 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
     assert server.ask("GET", path).json["data"]["status"] == "completed"
     assert server.ask("POST", f"{path}/twilio").status == 404
     for path in (
-        *("/healthz", "/v1/contacts", "/v1/companies", "/v1/contacts.csv"),
+        *("/healthz", "/v1/contacts", "/v1/companies"),
         *("/v1/contacts.jsonl", "/v1/events", "/v1/stats", f"/v1/contacts/{ref}"),
         *(f"/v1/contacts/{ref}/history", f"/v1/contacts/{ref}/export"),
         *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
     ):
         assert server.ask("GET", path).status == 200, path
+    server.stop()
+
+
+NO_CSV = "to read and write CSV, put extras/spreadsheets.py beside contactapi.py"
+
+
+def test_without_its_extra_csv_is_404_that_says_what_is_missing(serve_alone):
+    server = serve_alone()
+    lines = b'{"email": "a@x.org"}\n' * 10_000
+    media = {"Content-Type": "application/jsonl"}
+    assert server.ask("POST", "/v1/contacts.jsonl", lines, media).status == 200
+    media = {"Content-Type": "text/csv"}
+    for path in ("/v1/contacts.csv", "/v1/companies.csv", "/v1/contacts.csv/"):
+        for method, body in (
+            *(("GET", None), ("POST", b"email\na@x.org\n"), ("DELETE", None)),
+            ("POST", b"email\n" + b"a@x.org\n" * 10_000),
+        ):
+            answer = server.ask(method, path, body, media)
+            assert answer.status == 404
+            error = {"code": "not_found", "message": NO_CSV}
+            assert answer.json == {"error": error}
+    assert server.ask("GET", "/v1/contacts/x.csv").json["error"]["message"] != NO_CSV
+    assert server.ask("GET", "/v1/contacts").json["total"] == 1
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("import in.csv", "export out.CSV", "export out.csv --raw --bom"),
+        "import in.csv --encoding latin-1 --column x",
+    ],
+)
+def test_without_its_extra_csv_is_one_line_on_the_command_line(
+    alone, tmp_path, arguments
+):
+    (tmp_path / "in.csv").write_text("email\na@x.org\n")
+    ended = run(environment(tmp_path), *arguments.split(), script=alone, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"contactapi: {NO_CSV}\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone", "in.csv"]
+
+
+def test_the_command_line_has_json_lines_without_any_extra(alone, tmp_path):
+    env = environment(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"email": "a@x.org"}\n')
+    taken = run(env, "import", tmp_path / "in.jsonl", script=alone)
+    assert (taken.returncode, taken.stderr) == (0, "")
+    assert run(env, "export", tmp_path / "o.ndjson", script=alone).returncode == 0
+    assert b'"a@x.org"' in (tmp_path / "o.ndjson").read_bytes()
+
+
+def test_a_part_of_an_extra_that_is_missing_is_named(alone, serve_alone):
+    shutil.copytree(SCRIPT.with_name("extras"), alone.with_name("extras"))
+    alone.with_name("extras").joinpath("csv_rows.py").unlink()
+    server = serve_alone()
+    said = server.ask("GET", "/v1/contacts.csv").json["error"]["message"]
+    assert said == NO_CSV.replace("spreadsheets", "csv_rows")
     server.stop()
 
 

@@ -18,6 +18,7 @@ import pytest
 import contactapi
 from client import ADA, ENV_KEY, MEDIA, PAGE, jsonl, one_line
 from contactapi import Config
+from extras import spreadsheets
 
 
 def test_version_is_printed(shell, tmp_path):
@@ -362,7 +363,7 @@ def test_an_export_that_fails_leaves_no_file(shell, make, tmp_path, monkeypatch)
         raise contactapi.InvalidRequest("it is no CSV")
 
     make().add("a@x.org")
-    monkeypatch.setattr(contactapi, "csv_columns", refuse)
+    monkeypatch.setattr(spreadsheets, "csv_columns", refuse)
     before = {path.name for path in tmp_path.iterdir()}
     status, out, err = shell("export", "o.csv")
     assert (status, out, one_line(err)) == (1, "", True)

@@ -21,6 +21,7 @@ from client import (
     jsonl,
     upload,
 )
+from extras import spreadsheets
 from processes import until
 
 FILES = [f"/v1/{kind}.{form}" for kind in ("contacts", "companies") for form in MEDIA]
@@ -578,7 +579,7 @@ def test_an_export_that_fails_before_its_first_byte_leaves_its_place(free, monke
         raise contactapi.InvalidRequest("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(contactapi, "csv_columns", refuse)
+        patched.setattr(spreadsheets, "csv_columns", refuse)
         for _ in range(3):
             assert free.get("/v1/contacts.csv").status_int == 400
     assert free.get("/v1/contacts.csv").status_int == 200

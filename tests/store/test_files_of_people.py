@@ -7,6 +7,7 @@ import pytest
 
 import contactapi
 from client import MEDIA, counts, exported, failure, fields_of, jsonl, upload, warned
+from extras import spreadsheets
 
 CSV = "/v1/contacts.csv"
 
@@ -152,10 +153,10 @@ def test_null_absent_and_empty_text_are_an_empty_cell_and_spaces_are_quoted(free
 
 
 def test_a_name_first_met_in_the_second_pass_is_in_the_last_column(free, monkeypatch):
-    monkeypatch.setattr(contactapi, "HELD", 0)
+    monkeypatch.setattr(spreadsheets, "HELD", 0)
     free.add("a@x.org", a="x")
     read = partial(free.services.contacts.oldest_first, free.workspace)
-    texts = contactapi.csv_file(contactapi.CONTACTS, read)
+    texts = spreadsheets.csv_file(contactapi.CONTACTS, read)
     head = next(texts)
     assert head == "id,email,created_at,updated_at,a,{more}\r\n"
     free.turn(1)
@@ -173,7 +174,7 @@ def test_a_name_first_met_in_the_second_pass_is_in_the_last_column(free, monkeyp
 
 def test_names_without_end_take_no_memory_without_end():
     documents = ({f"n{n}": 1, "plan": 1, "x" * 2000: 1} for n in range(100_000))
-    columns = contactapi.csv_columns(documents, ["id"])
+    columns = spreadsheets.csv_columns(documents, ["id"])
     assert len(columns.names) == 500 and "plan" in columns.names and columns.more
     assert max(map(len, columns.names)) <= 1000
 

@@ -8,8 +8,8 @@ import struct
 
 import pytest
 
-import contactapi
 from client import MEDIA, counts, exported, failure, fields_of, jsonl, upload
+from extras import csv_rows
 
 
 def cells(api, path="/v1/contacts.csv", **options):
@@ -92,9 +92,9 @@ def test_any_other_text_is_left_as_it_is(free):
 
 @pytest.mark.parametrize("text", [*RISKY_TEXTS, *PLAIN_TEXTS], ids=ascii)
 def test_the_import_takes_that_quote_off_again(text):
-    cell = contactapi.csv_cell(text)
-    assert contactapi.csv_value(cell) == text
-    assert contactapi.csv_cell(contactapi.csv_value(cell)) == cell
+    cell = csv_rows.csv_cell(text)
+    assert csv_rows.csv_value(cell) == text
+    assert csv_rows.csv_cell(csv_rows.csv_value(cell)) == cell
 
 
 def test_every_text_comes_back_exactly_from_another_workspace(free):

@@ -10,12 +10,13 @@ import pytest
 
 import contactapi
 from client import growth
+from extras import csv_rows, spreadsheets
 
 
 def read(content, key="email", **options):
     """[(line, document or error)]"""
     raw = content if isinstance(content, bytes) else content.encode()
-    lines = contactapi.read_csv(io.BytesIO(raw), key, **options)
+    lines = spreadsheets.read_csv(io.BytesIO(raw), key, **options)
     return [(line.number, line.document or line.error) for line in lines]
 
 
@@ -39,7 +40,7 @@ ADA = {"email": "a@x.org", "n": "é"}
 @pytest.mark.parametrize("declared", ["utf-8", "shift_jis", "latin-1"])
 def test_a_bom_decides_whatever_is_declared(bom, declared):
     raw = "\ufeffemail,n\r\na@x.org,é\r\n".encode(bom)
-    assert documents(raw, encoding=contactapi.charset(declared)) == [ADA]
+    assert documents(raw, encoding=csv_rows.charset(declared)) == [ADA]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_bom_decides_whatever_is_declared(bom, declared):
 )
 def test_a_charset_is_known_by_its_names(name, python):
     text = "email,n\na@x.org,n\n"
-    assert documents(text.encode(python), encoding=contactapi.charset(name)) == [
+    assert documents(text.encode(python), encoding=csv_rows.charset(name)) == [
         {"email": "a@x.org", "n": "n"}
     ]
 
@@ -91,7 +92,7 @@ def test_a_charset_is_known_by_its_names(name, python):
     ids=lambda name: name[:20],
 )
 def test_what_is_no_charset_or_no_linear_one_is_not_known(name):
-    assert contactapi.charset(name) is None
+    assert csv_rows.charset(name) is None
 
 
 def test_a_declared_charset_is_heeded():
@@ -395,7 +396,7 @@ def test_a_line_that_is_too_long_is_an_error_and_ends_a_quoted_cell():
 
 def test_after_a_thousand_stray_quotes_it_is_no_csv():
     lines = list(
-        contactapi.read_csv(
+        spreadsheets.read_csv(
             io.BytesIO(b"email,n\n" + b'a@x.org,"x"y\n' * 5000), "email"
         )
     )
@@ -441,7 +442,7 @@ def test_the_time_grows_as_the_file_does(attack, head):
 
     def work(content):
         try:
-            for _ in contactapi.read_csv(io.BytesIO(content), "email", 10**9):
+            for _ in spreadsheets.read_csv(io.BytesIO(content), "email", 10**9):
                 pass
         except contactapi.InvalidRequest:
             pass
@@ -451,13 +452,13 @@ def test_the_time_grows_as_the_file_does(attack, head):
 
 def test_each_line_is_taken_at_most_three_times(monkeypatch):
     taken = []
-    next_line = contactapi.Rows._next_line
+    next_line = csv_rows.Rows._next_line
 
     def count(self):
         taken.append(1)
         return next_line(self)
 
-    monkeypatch.setattr(contactapi.Rows, "_next_line", count)
+    monkeypatch.setattr(csv_rows.Rows, "_next_line", count)
     for _, begin, repeated, end in ATTACKS.values():
         taken.clear()
         text = "email,n\n" + begin + repeated * 3000 + end
@@ -470,7 +471,7 @@ def test_a_quoted_cell_of_many_mebibytes_holds_no_more_than_the_longest_line():
     file = io.BytesIO(b'email,n\na@x.org,"' + (b"x" * 99 + b"\n") * 2**16)
     tracemalloc.start()
     try:
-        errors = [line.error for line in contactapi.read_csv(file, "email", 2**16)]
+        errors = [line.error for line in spreadsheets.read_csv(file, "email", 2**16)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -491,7 +492,7 @@ def test_what_python_writes_is_read_as_it_was():
         options = {"quoting": csv.QUOTE_ALL, "lineterminator": end}
         csv.writer(file, delimiter=separator, **options).writerows(rows)
         file.seek(0)
-        found = list(contactapi.Rows(file, separator, 10**6))
+        found = list(csv_rows.Rows(file, separator, 10**6))
         assert [row.cells for row in found] == rows
 
 
@@ -499,7 +500,7 @@ def test_what_we_write_python_reads_as_it_was():
     chance = random.Random(20261127)
     texts = ['"', ",", "\n", "\r", "a", "é", " ", "'", "=", "{", "\0", "\u2028", "＝"]
     values = [["".join(chance.choices(texts, k=3)) for _ in "abc"] for _ in range(3000)]
-    text = contactapi.csv_text(values, raw=True)
+    text = csv_rows.csv_text(values, raw=True)
     assert list(csv.reader(io.StringIO(text, newline=""))) == values
-    marked = csv.reader(io.StringIO(contactapi.csv_text(values), newline=""))
-    assert list(marked) == [[contactapi.csv_cell(v) for v in row] for row in values]
+    marked = csv.reader(io.StringIO(csv_rows.csv_text(values), newline=""))
+    assert list(marked) == [[csv_rows.csv_cell(v) for v in row] for row in values]
