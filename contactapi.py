@@ -129,14 +129,40 @@ class Mistake(Exception):
 ###############################################################################
 
 
-def a_port(text: str) -> int:
-    return a_number(text, 0, 65535)
+def whole(least: int, most: int = 10**9) -> Callable:
+    """The cast of a setting, as all of these: the value in a text, or a ValueError that
+    says what to give instead."""
+
+    def cast(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return cast
 
 
-def a_number(text: str, least: int = 1, most: int = 10**9) -> int:
-    if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
-        raise ValueError(f"a whole number from {least} to {most}")
-    return int(text)
+def text_like(pattern: str, shape: str) -> Callable:
+    """The cast of a text of this pattern; `shape` is the pattern for people."""
+
+    def cast(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(shape)
+        return text
+
+    return cast
+
+
+a_port = whole(0, 65535)
+a_header_name = text_like(
+    "[A-Za-z0-9-]{1,100}", "a header's name such as CF-Connecting-IP"
+)
+a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
+an_account = text_like(
+    "[A-Za-z0-9]{2,64}", "an account SID: AC and 32 hexadecimal digits"
+)
+a_secret_key = text_like(
+    "ck_secret_[!-~]{24,200}", "ck_secret_ and at least 24 more characters"
+)
 
 
 def a_database(text: str) -> str:
@@ -156,12 +182,6 @@ def a_rate(text: str) -> Optional[tuple]:
     return int(match[1]), int(match[2])
 
 
-def a_secret_key(text: str) -> str:
-    if not re.fullmatch(r"ck_secret_[!-~]{24,200}", text):
-        raise ValueError("ck_secret_ and at least 24 more characters")
-    return text
-
-
 def some_proxies(text: str) -> tuple:
     """Networks whose X-Forwarded-For is believed; `*` is everyone."""
     if text == "*":
@@ -174,9 +194,7 @@ def some_proxies(text: str) -> tuple:
 
 def a_header(text: str) -> str:
     """A header's name as environ has it, without HTTP_."""
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", text):
-        raise ValueError("a header's name such as CF-Connecting-IP")
-    return text.upper().replace("-", "_")
+    return a_header_name(text).upper().replace("-", "_")
 
 
 def a_url(text: str) -> str:
@@ -191,18 +209,6 @@ def a_url(text: str) -> str:
 
 def a_base_url(text: str) -> str:
     return a_url(text).rstrip("/")
-
-
-def an_account(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]{2,64}", text):
-        raise ValueError("an account SID: AC and 32 hexadecimal digits")
-    return text
-
-
-def a_from_number(text: str) -> str:
-    if not re.fullmatch(r"\+[0-9]{2,15}", text):
-        raise ValueError("+ and 2 to 15 digits")
-    return text
 
 
 def some_prefixes(text: str) -> tuple:
@@ -221,15 +227,6 @@ def some_fields(text: str) -> tuple:
     if len(names) > 10 or not all(re.fullmatch(r"[^'\"\\\0-\x1f]+", n) for n in names):
         raise ValueError("up to 10 names of fields, without quotes")
     return names
-
-
-def one_of(*choices: str) -> Callable:
-    def cast(text: str) -> str:
-        if text not in choices:
-            raise ValueError(" or ".join(choices))
-        return text
-
-    return cast
 
 
 def setting(variable: str, cast: Callable, default: Optional[str], about: str) -> Any:
@@ -257,15 +254,12 @@ class Config:
     )
     max_body: int = setting(
         "CONTACTAPI_MAX_BODY",
-        lambda text: a_number(text, 1024, 2**26),
+        whole(1024, 2**26),
         "65536",
         "bytes of a request's body, and of a record's fields",
     )
     threads: int = setting(
-        "CONTACTAPI_THREADS",
-        lambda text: a_number(text, 1, 256),
-        "8",
-        "requests worked on at once",
+        "CONTACTAPI_THREADS", whole(1, 256), "8", "requests worked on at once"
     )
     trusted_proxy: tuple = setting(
         "CONTACTAPI_TRUSTED_PROXY",
@@ -275,7 +269,7 @@ class Config:
     )
     proxy_hops: int = setting(
         "CONTACTAPI_PROXY_HOPS",
-        lambda text: a_number(text, 1, 20),
+        whole(1, 20),
         "1",
         "how many proxies stand before the server",
     )
@@ -287,15 +281,12 @@ class Config:
     )
     retention_days: Optional[int] = setting(
         "CONTACTAPI_RETENTION_DAYS",
-        lambda text: a_number(text, 1, 36500),
+        whole(1, 36500),
         None,
         "contacts that nobody touched for so long are deleted",
     )
     history_days: int = setting(
-        "CONTACTAPI_HISTORY_DAYS",
-        lambda text: a_number(text, 1, 36500),
-        "365",
-        "how long events are kept",
+        "CONTACTAPI_HISTORY_DAYS", whole(1, 36500), "365", "how long events are kept"
     )
     backup_dir: Optional[str] = setting(
         "CONTACTAPI_BACKUP_DIR",
@@ -323,7 +314,7 @@ class Config:
     )
     calls_per_day: int = setting(
         "CONTACTAPI_CALLS_PER_DAY",
-        lambda text: a_number(text, 0),
+        whole(0),
         "100",
         "calls through Twilio, all workspaces together",
     )
@@ -349,7 +340,10 @@ class Config:
         "another region, or a test double",
     )
     log_format: str = setting(
-        "CONTACTAPI_LOG", one_of("text", "json"), "text", "`text`, or `json` lines"
+        "CONTACTAPI_LOG",
+        text_like("text|json", "text or json"),
+        "text",
+        "`text`, or `json` lines",
     )
 
     @classmethod
@@ -1255,10 +1249,16 @@ def can_be_host(host: str) -> bool:
 
 
 def is_address(host: str) -> bool:
+    return ip_of(host.strip("[]")) is not None
+
+
+def ip_of(text: str) -> Any:
+    """An IP address, IPv4 though it be spelled as IPv6; None for what is none."""
     try:
-        return bool(ipaddress.ip_address(host.strip("[]")))
+        ip = ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
+    return (ip.version == 6 and ip.ipv4_mapped) or ip
 
 
 def is_decodable(label: str) -> bool:
@@ -3235,7 +3235,7 @@ class Filters(NamedTuple):
     times: tuple = ()  # (column, "<" or ">", microseconds)
 
 
-EVERY = Filters()
+UNFILTERED = Filters()
 
 
 class Page(NamedTuple):
@@ -3634,7 +3634,9 @@ class Records:
         except PayloadTooLarge as err:
             report.fail(line._replace(error=err.message))
 
-    def oldest_first(self, workspace: int, filters: Filters = EVERY) -> Iterator[list]:
+    def oldest_first(
+        self, workspace: int, filters: Filters = UNFILTERED
+    ) -> Iterator[list]:
         """All that match, many rows at a time. Each batch is a read of its own: no
         snapshot is held, however slow the reader is."""
         where, params = self._where_in_line(workspace, filters)
@@ -3811,7 +3813,7 @@ class Records:
         index is walked from its other end."""
         offset = (number - 1) * size
         where, params = self._where(workspace, filters)
-        if filters == EVERY:
+        if filters == UNFILTERED:
             total = self.total(workspace)
         elif filters.words or not self._is_indexed(filters):
             return self._capped_page(where, params, offset, size)
@@ -4302,7 +4304,7 @@ class SlidingWindow:
         self.windows = {}
         self.lock = threading.Lock()
 
-    def take(self, who: str, amount: int = 1) -> Standing:
+    def count(self, who: str, amount: int = 1) -> Standing:
         with self.lock:
             now = self.clock()
             window = self._window(who, now)
@@ -4311,7 +4313,7 @@ class SlidingWindow:
                 self._add(window, now, amount)
             return self._standing(window, now, allowed, amount)
 
-    def look(self, who: str) -> Standing:
+    def standing(self, who: str) -> Standing:
         """The same without counting."""
         with self.lock:
             now = self.clock()
@@ -4674,14 +4676,11 @@ def header(environ: dict, name: str) -> str:
     return environ.get(f"HTTP_{name}", "")
 
 
-def token_of(authorization: str, api_key: str) -> str:
-    """The key in `Authorization: Bearer …` (scheme in any case) or in `x-api-key`."""
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else api_key.strip()
-
-
 def sent_token(environ: dict) -> str:
-    return token_of(header(environ, "AUTHORIZATION"), header(environ, "X_API_KEY"))
+    """The key in `Authorization: Bearer …` (scheme in any case) or in `x-api-key`."""
+    scheme, _, token = header(environ, "AUTHORIZATION").partition(" ")
+    bearer = scheme.lower() == "bearer"
+    return (token if bearer else header(environ, "X_API_KEY")).strip()
 
 
 JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
@@ -4846,23 +4845,15 @@ def network_of(address: str) -> Optional[str]:
     """`203.0.113.7`, or the /64 of an IPv6 address, with or without a port."""
     if address.startswith("[") or address.count(":") == 1:
         address = address.rpartition(":")[0] if address[-1:] != "]" else address
-    try:
-        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    if ip.version == 6 and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), False))
+    ip = ip_of(address.strip("[]").partition("%")[0])
+    if ip is None or ip.version == 4:
+        return ip and str(ip)
+    return str(ipaddress.ip_network((ip, 64), False))
 
 
 def is_in(address: str, networks: tuple) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if ip.version == 6 and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return any(ip.version == network.version and ip in network for network in networks)
+    ip = ip_of(address)
+    return ip is not None and any(ip in network for network in networks)
 
 
 # -- who may come in
@@ -4892,7 +4883,7 @@ class Gate:
         environ["contactapi.counted"] = True
         caller = self.identify(environ)
         if caller is None:
-            self.refuse_stranger(environ)
+            self.refuse_stranger(environ, Unauthorized())
         # What a publishable key is answered must not tell how long the work took.
         environ["contactapi.grid"] = caller.type == "publishable"
         self.count(environ, caller)
@@ -4907,24 +4898,15 @@ class Gate:
         token = sent_token(environ)
         return self.keys.find(token) if 0 < len(token) <= 300 else None
 
-    def refuse_stranger(self, environ: dict) -> None:
-        """Counts a request without a valid key: 401, or 429 when it is too many."""
+    def refuse_stranger(self, environ: dict, why: ApiError) -> None:
+        """Counts a request that no key of ours has signed; 429 once it is too many."""
         standing = self.count_stranger(environ)
         if standing and not standing.allowed:
             raise RateLimited(standing.seconds)
-        raise Unauthorized()
-
-    def refuse_unsigned(self, environ: dict, signature: str) -> None:
-        """A callback whose header `signature` is not good counts as a request without
-        a key."""
-        environ["contactapi.counted"] = True
-        standing = self.count_stranger(environ)
-        if standing and not standing.allowed:
-            raise RateLimited(standing.seconds)
-        raise Forbidden(f"{signature} does not fit this request")
+        raise why
 
     def count_stranger(self, environ: dict) -> Optional[Standing]:
-        return self.limited and self.by_address.take(self.address(environ))
+        return self.limited and self.by_address.count(self.address(environ))
 
     def count(self, environ: dict, caller: Caller) -> None:
         if not self.limited:
@@ -4932,7 +4914,7 @@ class Gate:
         if caller.type == "publishable":
             standing = self.count_visitor(environ, caller)
         else:
-            standing = self.by_key.take(caller.ref)
+            standing = self.by_key.count(caller.ref)
         environ["contactapi.standing"] = standing
         if not standing.allowed:
             raise RateLimited(standing.seconds)
@@ -4941,9 +4923,9 @@ class Gate:
         """A publishable key's client has a window of its own, all of them together
         one that is ten times larger."""
         visitor = self.visitor(environ, caller)
-        standing = self.by_address.take(visitor)
+        standing = self.by_address.count(visitor)
         if standing.allowed:
-            together = self.by_form.take(caller.ref)
+            together = self.by_form.count(caller.ref)
             if not together.allowed:
                 self.by_address.give_back(visitor)
                 return Standing(False, standing.remaining + 1, together.seconds)
@@ -4955,21 +4937,21 @@ class Gate:
         if not self.limited:
             return
         visitor = self.visitor(environ, caller)
-        standing = self.bytes_by_visitor.take(visitor, size)
+        standing = self.bytes_by_visitor.count(visitor, size)
         if standing.allowed:
-            standing = self.bytes_by_form.take(caller.ref, size)
+            standing = self.bytes_by_form.count(caller.ref, size)
             if standing.allowed:
                 return
             self.bytes_by_visitor.give_back(visitor, size)
         self.by_form.give_back(caller.ref)
         self.by_address.give_back(visitor)
-        environ["contactapi.standing"] = self.by_address.look(visitor)
+        environ["contactapi.standing"] = self.by_address.standing(visitor)
         raise RateLimited(standing.seconds)
 
     def visitor(self, environ: dict, caller: Caller) -> str:
         return f"{caller.ref} {self.address(environ)}"
 
-    def look(self, environ: dict) -> None:
+    def show_standing(self, environ: dict) -> None:
         """For a request that was refused before its key was asked for (404, 405, 413):
         a valid key is shown its window, without one the client's window counts."""
         if not self.limited:
@@ -4979,9 +4961,9 @@ class Gate:
             self.count_stranger(environ)
         elif caller.type == "publishable":
             visitor = self.visitor(environ, caller)
-            environ["contactapi.standing"] = self.by_address.look(visitor)
+            environ["contactapi.standing"] = self.by_address.standing(visitor)
         else:
-            environ["contactapi.standing"] = self.by_key.look(caller.ref)
+            environ["contactapi.standing"] = self.by_key.standing(caller.ref)
 
     def address(self, environ: dict) -> str:
         address = client_address(environ, self.config)
@@ -5339,7 +5321,7 @@ class Api(Bottle):
             if is_preflight(environ, err):
                 return preflight(environ, err)
             if "contactapi.counted" not in environ and request.path != "/healthz":
-                self.gate.look(environ)  # refused before its key was asked for
+                self.gate.show_standing(environ)  # refused before its key was asked for
         except Unavailable as outage:
             err = outage
         except Exception as failure:
@@ -5558,7 +5540,7 @@ def add_native(app: Api, records: Records) -> None:
         number = whole_number(dict(pairs), "page", 1, None)
         size = whole_number(dict(pairs), "page_size", 20, 100)
         filters = read_filters(kind, pairs)
-        if filters != EVERY or number * size > DEEP or size > LONG_PAGE:
+        if filters != UNFILTERED or number * size > DEEP or size > LONG_PAGE:
             go_to("long")
         page = records.page(caller.workspace, filters, number, size)
         return NativeWire.page(kind, page, number, size)
@@ -5749,7 +5731,7 @@ def add_read(app: Api, wire: type, records: Records) -> None:
         cursor = query.get("cursor")
         before = None if cursor is None else parse_cursor(cursor)
         filters = read_shape_filters(kind, shape, query)
-        if filters != EVERY or limit > LONG_PAGE:
+        if filters != UNFILTERED or limit > LONG_PAGE:
             go_to("long")
         rows = records.older(caller.workspace, filters, before, limit)
         return wire.list(kind, rows, limit)

@@ -239,9 +239,10 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
         url = config.public_url + environ["bottle.raw_path"]
         url += f"?{query}" if query else ""
         signature = header(environ, "X_TWILIO_SIGNATURE")
-        if not is_twilios(config.twilio_token, url, form, signature):
-            app.gate.refuse_unsigned(environ, "X-Twilio-Signature")
         environ["contactapi.counted"] = True
+        if not is_twilios(config.twilio_token, url, form, signature):
+            unsigned = Forbidden("X-Twilio-Signature does not fit this request")
+            app.gate.refuse_stranger(environ, unsigned)
         work = report(calls, parse_id("call", ref), dict(form))
         return Write(work, lambda _: EnvelopeWire.data("null"))
 

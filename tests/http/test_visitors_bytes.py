@@ -101,7 +101,7 @@ def test_the_bytes_of_one_form_are_64_mib_a_day(client):
     answer = send(client, key, address="198.51.100.9")
     assert failure(answer) == BUSY
     assert 86_400 <= int(answer.headers["Retry-After"]) <= 86_400 * 1.01 + 1
-    visitor = gate.bytes_by_visitor.look(f"{client.ref(key)} 198.51.100.9")
+    visitor = gate.bytes_by_visitor.standing(f"{client.ref(key)} 198.51.100.9")
     assert visitor.remaining == 2**20
     client.turn(86_400 * 1.01 + 1)
     assert send(client, key, address="198.51.100.9").status_int == 201

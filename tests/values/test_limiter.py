@@ -11,15 +11,15 @@ from client import Clock
 def test_a_window_takes_exactly_its_limit_in_any_60_seconds():
     ticker = Clock(1000.0)
     window = contactapi.SlidingWindow(3, 60, ticker)
-    assert [window.take("a") for _ in range(2)] == [(True, 2, 60), (True, 1, 60)]
+    assert [window.count("a") for _ in range(2)] == [(True, 2, 60), (True, 1, 60)]
     ticker.now = 1030.0
-    assert window.take("a") == (True, 0, 30)
-    assert window.take("a") == (False, 0, 30)
+    assert window.count("a") == (True, 0, 30)
+    assert window.count("a") == (False, 0, 30)
     ticker.now = 1059.999
-    assert window.take("a") == (False, 0, 1)
+    assert window.count("a") == (False, 0, 1)
     ticker.now = 1060.0
-    assert [window.take("a").allowed for _ in range(3)] == [True, True, False]
-    assert window.take("b").allowed is True
+    assert [window.count("a").allowed for _ in range(3)] == [True, True, False]
+    assert window.count("b").allowed is True
 
 
 def test_a_window_agrees_with_a_plain_list_of_times():
@@ -29,7 +29,7 @@ def test_a_window_agrees_with_a_plain_list_of_times():
     for _ in range(3000):
         ticker.now += random.choice([0, 0.25, 0.5, 1, 2.5, 10])
         accepted = [moment for moment in accepted if moment + 10 > ticker.now]
-        standing = window.take("a")
+        standing = window.count("a")
         assert standing.allowed is (len(accepted) < 5)
         if standing.allowed:
             accepted.append(ticker.now)
@@ -43,14 +43,14 @@ def test_retry_after_is_honest_and_as_short_as_whole_seconds_allow():
     refused = 0
     for _ in range(3000):
         ticker.now += random.random() * 20
-        standing = window.take("a")
+        standing = window.count("a")
         if not standing.allowed:
             refused += 1
             began = ticker.now
             ticker.now = began + standing.seconds - 1.001
-            assert standing.seconds == 1 or not window.look("a").allowed
+            assert standing.seconds == 1 or not window.standing("a").allowed
             ticker.now = began + standing.seconds
-            assert window.take("a").allowed
+            assert window.count("a").allowed
     assert refused > 100
 
 
@@ -59,9 +59,9 @@ def test_a_refused_request_does_not_count():
     window = contactapi.SlidingWindow(2, 60, ticker)
     for second in range(60):
         ticker.now = 1000.0 + second
-        window.take("a")
+        window.count("a")
     ticker.now = 1061.0
-    assert [window.take("a").allowed for _ in range(3)] == [True, True, False]
+    assert [window.count("a").allowed for _ in range(3)] == [True, True, False]
 
 
 def test_above_1000_the_window_may_count_in_hundredths_but_never_too_many():
@@ -70,7 +70,7 @@ def test_above_1000_the_window_may_count_in_hundredths_but_never_too_many():
     window = contactapi.SlidingWindow(2000, 60, ticker)
     for _ in range(20_000):
         ticker.now += random.random() * 0.04
-        standing = window.take("a")
+        standing = window.count("a")
         if standing.allowed:
             accepted.append(ticker.now)
     for first, last in zip(accepted, accepted[2000:]):
@@ -78,7 +78,7 @@ def test_above_1000_the_window_may_count_in_hundredths_but_never_too_many():
     assert len(accepted) > 2000
     assert len(window.windows["a"].times) <= 102
     ticker.now += standing.seconds
-    assert window.take("a").allowed
+    assert window.count("a").allowed
 
 
 def test_a_window_of_a_hundred_thousand_addresses_stays_small():
@@ -88,7 +88,7 @@ def test_a_window_of_a_hundred_thousand_addresses_stays_small():
         window = contactapi.SlidingWindow(100, 60, ticker)
         for number in range(100_000):
             ticker.now += 0.0001
-            window.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+            window.count(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -101,10 +101,10 @@ def test_past_its_room_a_window_forgets_those_idle_longest():
     window = contactapi.SlidingWindow(1, 60, ticker, room=3)
     for who in "abc":
         ticker.now += 1
-        window.take(who)
+        window.count(who)
     ticker.now += 1
-    assert window.take("a").allowed is False
-    window.take("d")
+    assert window.count("a").allowed is False
+    window.count("d")
     assert set(window.windows) == {"c", "a", "d"}
 
 
@@ -112,16 +112,16 @@ def test_a_window_that_has_emptied_is_forgotten():
     ticker = Clock(1000.0)
     window = contactapi.SlidingWindow(1, 60, ticker)
     for number in range(50):
-        window.take(str(number))
+        window.count(str(number))
     ticker.now += 61
-    window.take("a")
+    window.count("a")
     assert set(window.windows) == {"a"}
 
 
 def test_sixteen_threads_are_let_through_exactly_as_often_as_the_limit_says():
     window = contactapi.SlidingWindow(100, 60, Clock(1000.0))
     with ThreadPoolExecutor(16) as pool:
-        standings = list(pool.map(window.take, ["a"] * 400))
+        standings = list(pool.map(window.count, ["a"] * 400))
     assert sum(standing.allowed for standing in standings) == 100
 
 
@@ -131,7 +131,7 @@ def test_amounts_never_exceed_the_limit_and_fit_after_the_seconds_told():
     window = contactapi.SlidingWindow(10_000, 3600, ticker)
 
     def take(amount):
-        standing = window.take("a", amount)
+        standing = window.count("a", amount)
         if standing.allowed:
             taken.append((ticker.now, amount))
             recent = [n for at, n in taken if at + 3600 > ticker.now]
@@ -152,6 +152,6 @@ def test_amounts_never_exceed_the_limit_and_fit_after_the_seconds_told():
 
 def test_an_amount_given_back_is_free_again():
     window = contactapi.SlidingWindow(5000, 3600, Clock(50.0))
-    assert window.take("a", 4000).allowed and not window.take("a", 2000).allowed
+    assert window.count("a", 4000).allowed and not window.count("a", 2000).allowed
     window.give_back("a", 4000)
-    assert window.take("a", 5000) == (True, 0, 3600 + 22)
+    assert window.count("a", 5000) == (True, 0, 3600 + 22)
