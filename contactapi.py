@@ -3392,18 +3392,27 @@ class Records:
             old = self._find(caller.workspace, new.natural_key)
             if old is None:
                 return self._create(caller, [new])[0]
-            stored = json.loads(old.fields)
-            fields = {**stored, **new.fields}
-            changed = self._changed(old, new.label, stored, fields)
             try:
-                merged = self._ready(new.label, new.natural_key, fields)
+                return self._write_over(caller, old, new)
             except PayloadTooLarge:
                 if caller.may(self.kind.read):
                     raise
                 return self._keep_apart(caller, old, new)
-            return self._change(caller, old, merged, changed)
 
         return work
+
+    def _write_over(
+        self, caller: Caller, old: Row, new: New, always: bool = True
+    ) -> Row:
+        """The fields sent over the stored ones; `always`: though nothing changes.
+        PayloadTooLarge if the record would grow too large."""
+        stored = json.loads(old.fields)
+        fields = {**stored, **new.fields}
+        changed = self._changed(old, new.label, stored, fields)
+        if not (changed or always):
+            return old
+        merged = self._ready(new.label, new.natural_key, fields)
+        return self._change(caller, old, merged, changed)
 
     def _keep_apart(self, caller: Caller, old: Row, new: New) -> Row:
         """What was sent stands in the log alone; the record as it stays."""
@@ -3623,13 +3632,8 @@ class Records:
     ) -> None:
         """A record that the line leaves as it was is not touched."""
         old = self._find(caller.workspace, new.natural_key)
-        stored = json.loads(old.fields)
-        fields = {**stored, **new.fields}
-        changed = self._changed(old, new.label, stored, fields)
         try:
-            if changed:
-                merged = self._ready(new.label, new.natural_key, fields)
-                self._change(caller, old, merged, changed)
+            self._write_over(caller, old, new, always=False)
             report.updated += 1
         except PayloadTooLarge as err:
             report.fail(line._replace(error=err.message))
@@ -3717,34 +3721,33 @@ class Records:
         return row
 
     def _places(self, workspace: int, wanted: list) -> list:
-        """A free created_at for each: the one wanted, or the one after the last used in
-        its second (one index look-up, though 100,000 records share that second)."""
+        """A free created_at for each: the one wanted or, where that is taken, the one
+        behind all that are used in its second. What is stored is asked for once for
+        each second, though 100,000 records share it."""
         marks = ",".join("?" * len(wanted))
-        taken = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
-        taken, stored, ours, places = {row[0] for row in taken}, {}, {}, []
-        for moment in wanted:
-            while moment in taken:
-                second = moment // 1_000_000
-                if second not in stored:
-                    stored[second] = self._last_place(workspace, second)
-                moment = max(stored[second], ours.get(second, stored[second])) + 1
-                if moment // 1_000_000 > second and self._is_taken(workspace, moment):
-                    taken.add(moment)
-            taken.add(moment)
-            places.append(moment)
-            second = moment // 1_000_000
-            ours[second] = max(ours.get(second, moment), moment)
+        rows = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
+        taken = {row[0] for row in rows}
+        stored = functools.cache(functools.partial(self._last_place, workspace))
+        last, places = {}, []  # the last that we gave in each second
+        for place in wanted:
+            if place in taken:
+                place = self._behind(place // 1_000_000, stored, last)
+            second = place // 1_000_000
+            last[second] = max(last.get(second, place), place)
+            taken.add(place)
+            places.append(place)
         return places
+
+    def _behind(self, second: int, stored: Callable, last: dict) -> int:
+        """The first place behind those of this second, or of the next that has room."""
+        place = max(stored(second), last.get(second, FIRST)) + 1
+        full = place // 1_000_000 > second
+        return self._behind(second + 1, stored, last) if full else place
 
     def _last_place(self, workspace: int, second: int) -> int:
         start, end = second * 1_000_000, (second + 1) * 1_000_000
         row = self.store.row(self.last_place, (workspace, start, end))
         return row[0] if row else start - 1
-
-    def _is_taken(self, workspace: int, moment: int) -> bool:
-        return (
-            self.store.row(f"{self.place_taken} (?)", (workspace, moment)) is not None
-        )
 
     def _count(self, workspace: int, change: int) -> None:
         self.store.run(
@@ -4756,6 +4759,21 @@ def whole_number(query: dict, name: str, default: int, most: Optional[int]) -> i
     return int(text)
 
 
+def read_time(query: dict, name: str) -> Optional[int]:
+    """Microseconds, None where it is not sent; 400 for what is no time."""
+    if name not in query:
+        return None
+    moment = parse_time(query[name])
+    if moment is None:
+        raise InvalidRequest(f"{name} must be an ISO 8601 date or time", name)
+    return moment
+
+
+def read_cursor(query: dict) -> Optional[int]:
+    cursor = query.get("cursor")
+    return None if cursor is None else parse_cursor(cursor)
+
+
 def yes_or_no(query: dict, name: str) -> bool:
     text = query.get(name, "false")
     if text not in ("true", "false"):
@@ -4788,10 +4806,7 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
         elif name == "q":
             words = tuple(search_words(value))
         elif name in TIMES:
-            moment = parse_time(value)
-            if moment is None:
-                raise InvalidRequest(f"{name} must be an ISO 8601 time", name)
-            times.append((*TIMES[name], moment))
+            times.append((*TIMES[name], read_time({name: value}, name)))
         elif field_name:
             named.append((field_name[1], value))
     named, times = tuple(dict.fromkeys(named)), tuple(dict.fromkeys(times))
@@ -5728,8 +5743,7 @@ def add_read(app: Api, wire: type, records: Records) -> None:
     def list_by_cursor(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 100)
-        cursor = query.get("cursor")
-        before = None if cursor is None else parse_cursor(cursor)
+        before = read_cursor(query)
         filters = read_shape_filters(kind, shape, query)
         if filters != UNFILTERED or limit > LONG_PAGE:
             go_to("long")
@@ -5751,11 +5765,8 @@ def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
         part = fold(text)
     elif text is not None:
         natural_keys = (sought_key(kind, text),)
-    if "updated_since" in query:
-        since = parse_time(query["updated_since"])
-        if since is None:
-            message = "updated_since must be an ISO 8601 time"
-            raise InvalidRequest(message, "updated_since")
+    since = read_time(query, "updated_since")
+    if since is not None:
         times = (("updated_at", ">=", since),)
     return Filters(natural_keys, part, (), named, times)
 
@@ -5826,8 +5837,7 @@ def add_calls(app: Api, calls: Calls) -> None:
     def list_calls(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 5000)
-        cursor = query.get("cursor")
-        before = None if cursor is None else parse_cursor(cursor)
+        before = read_cursor(query)
         filters = read_call_filters(query)
         rows, total = calls.page(caller.workspace, filters, before, limit)
         return EnvelopeWire.calls(rows, total, limit)
@@ -5860,19 +5870,10 @@ def read_call_filters(query: dict) -> CallFilters:
         contact = parse_id("con", contact)
         if contact is None:
             raise InvalidId("contact_id must be the id of a contact", "contact_id")
-    since, until = read_date(query, "date_from"), read_date(query, "date_to")
+    since, until = read_time(query, "date_from"), read_time(query, "date_to")
     if until is not None and len(query["date_to"]) == len("2026-07-04"):
         until += 86_400_000_000 - 1  # a bare date is meant to its end
     return CallFilters(status, contact, since, until)
-
-
-def read_date(query: dict, name: str) -> Optional[int]:
-    if name not in query:
-        return None
-    moment = parse_time(query[name])
-    if moment is None:
-        raise InvalidRequest(f"{name} must be an ISO 8601 date or time", name)
-    return moment
 
 
 def read_place() -> tuple:

@@ -1,6 +1,6 @@
 """Records as they are kept."""
 
-from client import PAGE, exported
+from client import PAGE, counts, exported, jsonl, upload
 
 
 def places(api, kind="contacts"):
@@ -64,3 +64,39 @@ def test_every_change_is_in_the_event_log_and_nothing_else(api):
     ]
     assert api.ask("DELETE", f"/v1/contacts/{ref}").status_int == 200
     assert events(api) == [("contact.deleted", "[]", 0)]
+
+
+def test_the_place_behind_a_second_is_asked_for_once_however_many_share_it(
+    free, monkeypatch
+):
+    free.add("first@x.org")
+    store, asked = free.services.store, []
+    row = store.row
+
+    def counted(sql, params=()):
+        if sql == free.services.contacts.last_place:
+            asked.append(params)
+        return row(sql, params)
+
+    monkeypatch.setattr(store, "row", counted)
+    lines = ({"email": f"u{n}@x.org", "created_at": "2026-07-04"} for n in range(1999))
+    assert counts(upload(free, jsonl(*lines))) == (1999, 0, 0, [])
+    assert len(asked) == 1
+    assert places(free)[1998] == "2026-07-04T00:00:00.001998Z"
+
+
+def test_times_of_every_kind_find_places_of_their_own(free):
+    wanted = [
+        *("00.999998", "00.999999", "00.999999", "00.999998", "01.000002"),
+        *("01.000000", "00.999999", "01.000001"),
+    ]
+    lines = (
+        {"email": f"u{n}@x.org", "created_at": f"2026-07-04T09:00:{time}Z"}
+        for n, time in enumerate(wanted)
+    )
+    assert counts(upload(free, jsonl(*lines))) == (8, 0, 0, [])
+    got = {one["email"][1]: one["created_at"][17:-1] for one in exported(free)}
+    assert [got[str(n)] for n in range(8)] == [
+        *("00.999998", "00.999999", "01.000000", "01.000001", "01.000002"),
+        *("01.000003", "01.000004", "01.000005"),
+    ]
