@@ -7450,115 +7450,98 @@ def parser() -> argparse.ArgumentParser:
     add_serve_command(commands)
     add_key_commands(commands)
     add_file_commands(commands)
+    add_database_commands(commands)
     return top
 
 
+def add_command(commands: Any, name: str, run: Callable, about: str) -> Any:
+    command = commands.add_parser(name, help=about)
+    command.set_defaults(run=run)
+    return command
+
+
 def add_serve_command(commands: Any) -> None:
-    command = commands.add_parser("serve", help="serve the API (the default command)")
+    about = "serve the API (the default command)"
+    command = add_command(commands, "serve", serve, about)
     command.add_argument("--host", help="CONTACTAPI_HOST")
     command.add_argument("--port", type=option(a_port), help="PORT")
-    command.add_argument(
-        "--database", metavar="URL", type=option(a_database), help="DATABASE_URL"
-    )
-    command.set_defaults(run=serve)
+    url = option(a_database)
+    command.add_argument("--database", metavar="URL", type=url, help="DATABASE_URL")
 
 
 def add_key_commands(commands: Any) -> None:
     group = commands.add_parser("keys", help="make, list, change and revoke API keys")
+    group.set_defaults(usage=True)
     actions = group.add_subparsers(metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="make a key and print its token, once")
+    about = "make a key and print its token, once"
+    create = add_command(actions, "create", keys_create, about)
     create.add_argument("--type", required=True, choices=list(TOKEN_PREFIX))
-    create.add_argument("--name", default="", help="what it is for")
     known = ", ".join(known_permissions())
     create.add_argument("--permission", action="append", default=[], help=known)
     create.add_argument("--workspace", default="default", help="made if not there")
-    update = actions.add_parser("update", help="change a key")
-    update.add_argument("key_id", metavar="KEY_ID")
-    update.add_argument("--name", help="what it is for")
-    for action, existing in ((create, "update"), (update, None)):
-        action.add_argument(
-            "--domain",
-            action="append",
-            default=[],
-            help="where a publishable key may be used: example.com, *.example.com, "
-            "example.com:8080, localhost, * (an update replaces all of them)",
-        )
-        action.add_argument(
-            "--existing",
-            choices=["update", "keep"],
-            default=existing,
-            help="what a publishable key does to a known contact: update its fields, "
-            "or keep them and only add",
-        )
-    show = actions.add_parser("list", help="show the keys, without their tokens")
+    update = add_command(actions, "update", keys_update, "change a key")
+    for action, name, existing in ((create, "", "update"), (update, None, None)):
+        add_key_settings(action, name, existing)
+    about = "show the keys, without their tokens"
+    show = add_command(actions, "list", keys_list, about)
     show.add_argument("--json", action="store_true")
-    revoke = actions.add_parser("revoke", help="end a key")
-    revoke.add_argument("key_id", metavar="KEY_ID")
-    revoke.add_argument(
-        "--children",
-        action="store_true",
-        help="the keys that it made too, and those that they made",
+    revoke = add_command(actions, "revoke", keys_revoke, "end a key")
+    about = "the keys that it made too, and those that they made"
+    revoke.add_argument("--children", action="store_true", help=about)
+    for action in (update, revoke):
+        action.add_argument("key_id", metavar="KEY_ID")
+
+
+def add_key_settings(action: Any, name: Optional[str], existing: Optional[str]) -> None:
+    action.add_argument("--name", default=name, help="what it is for")
+    about = (
+        "where a publishable key may be used: example.com, *.example.com, "
+        "example.com:8080, localhost, * (an update replaces all of them)"
     )
-    for action, run in (
-        (create, keys_create),
-        (update, keys_update),
-        (show, keys_list),
-        (revoke, keys_revoke),
-    ):
-        action.set_defaults(run=run, usage=True)
+    action.add_argument("--domain", action="append", default=[], help=about)
+    about = (
+        "what a publishable key does to a known contact: update its fields, or keep "
+        "them and only add"
+    )
+    choices = ["update", "keep"]
+    action.add_argument("--existing", choices=choices, default=existing, help=about)
 
 
 def add_file_commands(commands: Any) -> None:
-    for name, run, about in (
-        (
-            "import",
-            import_file,
-            "take in FILE.csv, .jsonl or .ndjson; known ones are updated",
-        ),
-        ("export", export_file, "write FILE.csv, .jsonl or .ndjson, not there yet"),
-    ):
-        command = commands.add_parser(name, help=about)
+    about = "take in FILE.csv, .jsonl or .ndjson; known ones are updated"
+    take_in = add_command(commands, "import", import_file, about)
+    about = "write FILE.csv, .jsonl or .ndjson, not there yet"
+    export = add_command(commands, "export", export_file, about)
+    kinds = [kind.plural for kind in KINDS]
+    for command in (take_in, export):
         command.add_argument("file", metavar="FILE", type=option(a_data_file))
-        kinds = [kind.plural for kind in KINDS]
         command.add_argument("--kind", choices=kinds, default=kinds[0])
         command.add_argument("--workspace", default="default")
-        command.set_defaults(run=run)
-        if name == "import":
-            command.add_argument(
-                "--encoding",
-                metavar="E",
-                type=option(an_encoding),
-                help="of a CSV file without a BOM (utf-8)",
-            )
-            keys = ", ".join(f"{kind.name}: {kind.key}" for kind in KINDS)
-            help_ = f"the CSV column by which records are known ({keys})"
-            command.add_argument("--column", metavar="NAME", help=help_)
-        else:
-            help_ = "CSV without the ' before what a spreadsheet would run"
-            command.add_argument("--raw", action="store_true", help=help_)
-            help_ = "CSV with a byte order mark, for Excel"
-            command.add_argument("--bom", action="store_true", help=help_)
-    command = commands.add_parser("backup", help="copy the database, running or not")
+    about, cast = "of a CSV file without a BOM (utf-8)", option(an_encoding)
+    take_in.add_argument("--encoding", metavar="E", type=cast, help=about)
+    keys = ", ".join(f"{kind.name}: {kind.key}" for kind in KINDS)
+    about = f"the CSV column by which records are known ({keys})"
+    take_in.add_argument("--column", metavar="NAME", help=about)
+    about = "CSV without the ' before what a spreadsheet would run"
+    export.add_argument("--raw", action="store_true", help=about)
+    about = "CSV with a byte order mark, for Excel"
+    export.add_argument("--bom", action="store_true", help=about)
+
+
+def add_database_commands(commands: Any) -> None:
+    about = "copy the database, running or not"
+    command = add_command(commands, "backup", backup, about)
     command.add_argument("file", metavar="FILE", help="must not exist")
-    command.set_defaults(run=backup)
-    command.add_argument(
-        "--verify",
-        dest="run",
-        action="store_const",
-        const=verify_backup,
-        help="check one made before",
-    )
-    command = commands.add_parser("copy", help="copy everything between two databases")
+    verifying = {"action": "store_const", "dest": "run", "const": verify_backup}
+    command.add_argument("--verify", **verifying, help="check one made before")
+    about = "copy everything between two databases"
+    command = add_command(commands, "copy", copy, about)
     command.add_argument("source", metavar="SOURCE_URL")
     command.add_argument("target", metavar="TARGET_URL", help="must be empty")
-    command.set_defaults(run=copy)
-    command = commands.add_parser("check", help="look for damage; mend nothing")
-    command.add_argument(
-        "--compact",
-        action="store_true",
-        help="rewrite the file: erases, and shrinks it",
-    )
-    command.set_defaults(run=check)
+    about = "look for damage; mend nothing"
+    command = add_command(commands, "check", check, about)
+    about = "rewrite the file: erases, and shrinks it"
+    command.add_argument("--compact", action="store_true", help=about)
 
 
 def start_logging(log_format: str) -> None:
