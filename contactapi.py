@@ -3336,7 +3336,7 @@ class Slot:
 class Records:
     """Everything that can be done with one kind of record, written once.
 
-    put, submit, patch, delete and erase_history look at what was sent and return a
+    upsert, submit, patch, delete and erase_history look at what was sent and return a
     *work*: the rest, to be called inside a transaction, again if that has to be undone
     because of another (`Store.write`, `Group.add`)."""
 
@@ -3354,7 +3354,7 @@ class Records:
             f"INSERT INTO {table} ({columns}, workspace_id, words) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
-        self.upsert = (
+        self.insert_or_update = (
             f"{self.insert} ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
             "fields = excluded.fields, words = excluded.words, "
             "updated_at = excluded.updated_at"
@@ -3382,8 +3382,8 @@ class Records:
             raise NotFound(f"there is no such {self.kind.name}")
         return row
 
-    def put(self, caller: Caller, document: dict) -> Callable:
-        """Upsert by natural key: the fields sent are written over the stored ones,
+    def upsert(self, caller: Caller, document: dict) -> Callable:
+        """By natural key: the fields sent are written over the stored ones,
         the others stay. A record that would grow too large stays as it is, which who
         may not read is not told: it would tell a known record from a new one."""
         new = self._new(document)
@@ -3435,7 +3435,7 @@ class Records:
             old = self._find(caller.workspace, natural_key)
             row, names, words = self._filled(caller, old or made, sent)
             values = made._replace(fields=row.fields, updated_at=row.updated_at)
-            self.store.run(self.upsert, (*values, caller.workspace, words))
+            self.store.run(self.insert_or_update, (*values, caller.workspace, words))
             self._count(caller.workspace, 0 if old else 1)
             verb, key = ("updated", []) if old else ("created", [self.kind.key])
             draft = self._draft(verb, caller, row, key + list(names), submitted)
@@ -3541,13 +3541,13 @@ class Records:
 
     BATCH = (2000, 2**19)  # lines, characters
 
-    def take_in(self, caller: Caller, lines: Iterator[Line]) -> Iterator["Report"]:
+    def import_lines(self, caller: Caller, lines: Iterator[Line]) -> Iterator["Report"]:
         """Upserts lines, a batch to a transaction; yields the report so far after each
         is on the disk."""
         report = Report()
         for batch in batches(lines, *self.BATCH):
             items = [self._read(line) for line in batch]
-            work = functools.partial(self._take, caller, items)
+            work = functools.partial(self._import_batch, caller, items)
             report.add(self.store.write(work))
             yield report
 
@@ -3598,7 +3598,7 @@ class Records:
         ahead = moment > micros(self.clock() + 0.1)
         return "is in the future" if ahead else moment
 
-    def _take(self, caller: Caller, items: list) -> "Report":
+    def _import_batch(self, caller: Caller, items: list) -> "Report":
         """One transaction of an import; what is new is written together."""
         report = Report()
         keys = [new.natural_key for _, new in items if new]
@@ -3609,11 +3609,11 @@ class Records:
             if new is None:
                 report.fail(line)
             elif new.natural_key in known:
-                self._take_known(caller, line, new, report)
+                self._import_known(caller, line, new, report)
             elif new.natural_key in fresh:
                 report.created += len(self._create(caller, list(fresh.values())))
                 known, fresh = known | fresh.keys(), {}
-                self._take_known(caller, line, new, report)
+                self._import_known(caller, line, new, report)
             else:
                 fresh[new.natural_key] = new
         report.created += len(self._create(caller, list(fresh.values())))
@@ -3627,7 +3627,7 @@ class Records:
         )
         return {row[0] for row in self.store.rows(sql, (workspace, *keys))}
 
-    def _take_known(
+    def _import_known(
         self, caller: Caller, line: Line, new: "New", report: "Report"
     ) -> None:
         """A record that the line leaves as it was is not touched."""
@@ -5561,14 +5561,14 @@ def add_native(app: Api, records: Records) -> None:
         return NativeWire.page(kind, page, number, size)
 
     @app.post(base, needs=(kind.write,), public=kind.public)
-    def put_record(caller: Caller) -> Write:
+    def post_record(caller: Caller) -> Write:
         if caller.type == "publishable":
             document, size = read_submission()
             work = records.submit(caller, document)
             app.gate.count_bytes(request.environ, caller, size)
         else:
             document = read_json()
-            work = records.put(caller, document)
+            work = records.upsert(caller, document)
 
         def created(row: Row) -> str:
             response.status = 201
@@ -5657,17 +5657,17 @@ def add_import(
     app.large[path] = needs
 
     @app.post(path, needs=needs, lane="import")
-    def take_in(caller: Caller) -> str:
+    def post_lines(caller: Caller) -> str:
         refuse_encoded(request.environ)
         if media_type(request.environ) not in medias:
             raise UnsupportedMediaType(f"send {medias[0]}")
         lines = read(request.environ["wsgi.input"], kind.key, records.longest_line)
-        return dump(take_all(records, caller, lines).body())
+        return dump(import_all(records, caller, lines).body())
 
 
-def take_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
+def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
     server, report = request.environ.get("contactapi.server"), Report()
-    for so_far in records.take_in(caller, lines):
+    for so_far in records.import_lines(caller, lines):
         report = so_far
         if server and server.stopping:
             done = report.created + report.updated + report.failed
@@ -7301,7 +7301,7 @@ def import_file(services: Services, args: argparse.Namespace) -> None:
         with open(args.file, "rb") as file:
             progress = Progress(os.fstat(file.fileno()).st_size)
             lines = read_file(file, records, args)
-            for report in records.take_in(caller, lines):
+            for report in records.import_lines(caller, lines):
                 progress.show(file.tell(), f"{report.created + report.updated} lines")
             progress.end()
     except OSError as err:

@@ -92,7 +92,7 @@ def take_in(services, read, content):
     grants = contactapi.GRANTS["secret"]
     caller = Caller("cli", workspace, "secret", grants)
     lines = read(io.BytesIO(content), CONTACTS.key)
-    reports = list(services.contacts.take_in(caller, lines))
+    reports = list(services.contacts.import_lines(caller, lines))
     assert [error for report in reports for error in report.errors] == []
     return workspace
 

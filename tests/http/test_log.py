@@ -113,7 +113,10 @@ def drive(api, monkeypatch, public):
     api.post({"name": "qbodyq"}, path="/api/api-keys")
     api.patch(ref, {"name": "qbodyq" * 20_000})
     api.patch(ref, {"email": "qmailq"})
-    for owner, name in ((api.services.contacts, "put"), (api.services.contacts, "get")):
+    for owner, name in (
+        (api.services.contacts, "upsert"),
+        (api.services.contacts, "get"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(type(owner), name, fail)
             assert (

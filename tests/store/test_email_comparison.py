@@ -91,7 +91,7 @@ def test_the_one_that_gave_way_is_found_by_its_id_alone_until_they_are_one(servi
     uid = f"{105:026}"
     records = services.contacts
     assert records.get(workspace, uid).label == "bo@éx.example"
-    row = run(records, records.put(caller, {"email": "bo@éx.example", "n": 1}))
+    row = run(records, records.upsert(caller, {"email": "bo@éx.example", "n": 1}))
     assert row.uid == f"{104:026}"
     run(records, records.delete(caller, row.uid))
     assert [pair for pair in services.store.twins() if row.uid in pair] == []

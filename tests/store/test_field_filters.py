@@ -88,7 +88,7 @@ def test_a_filter_finds_what_python_finds_whatever_the_name(services):
         contactapi.Line(n, 1, {"email": email, **fields})
         for n, (email, fields) in enumerate(sent.items())
     ]
-    (report,) = services.contacts.take_in(caller, iter(lines))
+    (report,) = services.contacts.import_lines(caller, iter(lines))
     assert report.created == len(sent)
     for name in NAMES:
         for text in ASKED:
