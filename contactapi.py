@@ -259,7 +259,10 @@ class Config:
         "bytes of a request's body, and of a record's fields",
     )
     threads: int = setting(
-        "CONTACTAPI_THREADS", whole(1, 256), "8", "requests worked on at once"
+        "CONTACTAPI_THREADS",
+        whole(1, 256),
+        "8",
+        "one for what is short, the others for what may take long",
     )
     trusted_proxy: tuple = setting(
         "CONTACTAPI_TRUSTED_PROXY",
