@@ -4423,12 +4423,14 @@ class NativeWire(Wire):
 
     @classmethod
     def page(cls, kind: Kind, page: Page, number: int, size: int) -> str:
-        data = ",".join([cls.one(kind, row) for row in page.rows])
         capped = ',"total_capped":true' if page.capped else ""
-        return (
-            f'{{"data":[{data}],"page":{number},"page_size":{size},'
+        texts = [cls.one(kind, row) for row in page.rows] or [""]
+        texts[0] = '{"data":[' + texts[0]
+        texts[-1] += (
+            f'],"page":{number},"page_size":{size},'
             f'"total":{page.total},"total_pages":{-(-page.total // size)}{capped}}}'
         )
+        return ",".join(texts)  # copied once: a page may have 6 MB
 
     @staticmethod
     def receipt(kind: Kind, row: Row, document: dict, at: int) -> str:
@@ -6552,28 +6554,36 @@ class ShortLane:
         return self.group.spoiled is not None or len(self.members) >= most
 
     def end_group_if_due(self) -> None:
-        idle = self.tasks.empty() or self.passed >= self.PATIENCE
-        if self.group and not self.away and (idle or self.is_full()):
+        if self.tasks.empty() or self.passed >= self.PATIENCE:
+            self.end_group()
+
+    def end_group(self) -> None:
+        if self.group and not self.away:
             self.away = True
             self.errands.put((self.group.commit, self.ended))
 
     def ended(self, failure: Optional[Exception]) -> None:
         """All of it is on the disk, or nothing. If that is because one work failed
-        halfway, the others are done again, each in a transaction of its own."""
+        halfway, the others are done again, each in a transaction of its own. The disk
+        has the next group to write while this one is answered."""
         group, members = self.group, self.members
         self.group, self.members, self.away = None, [], False
         self.alone = max(0, self.alone - 1)
-        again = []
+        answered, again = [], []
         for channel, outcome in members:
-            if group.spoiled and not failure and outcome.error is not group.spoiled:
+            undone = group.spoiled and not failure
+            if undone and outcome.error is not group.spoiled:
                 again.append(channel)
             elif failure and not outcome.error:
-                self.answer(channel, Outcome(None, failure))
+                answered.append((channel, Outcome(None, failure)))
             else:
-                self.answer(channel, outcome)
+                answered.append((channel, outcome))
         self.alone += len(again)
         self.waiting.extendleft(reversed(again))
         self.go_on()
+        self.end_group()
+        for channel, outcome in answered:
+            self.answer(channel, outcome)
 
     def answer(self, channel: Channel, outcome: Outcome) -> None:
         environ = channel.environ()
