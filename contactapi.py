@@ -1459,6 +1459,16 @@ class Answer(Model):
         indexes = ((("workspace", "key", "name"), True),)
 
 
+class Texts(peewee.TextField):
+    """A list of texts, kept as JSON."""
+
+    def db_value(self, value: list) -> str:
+        return dump(value)
+
+    def python_value(self, value: str) -> list:
+        return json.loads(value)
+
+
 class Key(Model):
     """An API key; of its token only the SHA-256 is kept, and not when it is revoked."""
 
@@ -1468,8 +1478,8 @@ class Key(Model):
     type = peewee.TextField()
     hash = peewee.TextField(unique=True, null=True)
     hint = peewee.TextField()
-    permissions = peewee.TextField()
-    domains = peewee.TextField()
+    permissions = Texts()
+    domains = Texts()
     existing = peewee.TextField()
     created_at = peewee.BigIntegerField()
     created_by = peewee.TextField(null=True, index=True)
@@ -2697,8 +2707,8 @@ ENV_KEY = Key(
     name="CONTACTAPI_SECRET_KEY",
     type="secret",
     hint="ck_secret_…",
-    permissions="[]",
-    domains="[]",
+    permissions=[],
+    domains=[],
     existing="update",
 )
 
@@ -2866,8 +2876,8 @@ class Keys:
             values = clean_key(
                 key.type,
                 sent.get("name", key.name),
-                json.loads(key.permissions),
-                sent.get("domains", json.loads(key.domains)),
+                key.permissions,
+                sent.get("domains", key.domains),
                 sent.get("existing", key.existing),
             )
             changed = [n for n, value in values.items() if value != getattr(key, n)]
@@ -2895,7 +2905,7 @@ class Keys:
             query = Key.update(ended).where(Key.id.in_([key.id for key in keys]))
             self.store.fetch(query)
             for one in keys:
-                self._tell("revoked", caller, one, [], dump({"id": one.ref}))
+                self._tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
             return [one.ref for one in keys]
 
         try:
@@ -2925,7 +2935,7 @@ class Keys:
         is_env = ref == "env" and here
         key = ENV_KEY if is_env else self._find(caller, ref, revoked_too)
         if key is not None:
-            self._refuse_more_than_own(caller, key.type, json.loads(key.permissions))
+            self._refuse_more_than_own(caller, key.type, key.permissions)
         refuse_words(sent.get("name", ""), sent.get("existing", "update"))
         if is_env:
             raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
@@ -2995,8 +3005,8 @@ def clean_key(
         raise InvalidRequest("type is secret, publishable or restricted", "type")
     refuse_words(name, existing)
     values = {"type": type, "name": name, "existing": existing}
-    values["permissions"] = dump(clean_permissions(type, permissions))
-    values["domains"] = dump(clean_domains(type, domains))
+    values["permissions"] = clean_permissions(type, permissions)
+    values["domains"] = clean_domains(type, domains)
     return values
 
 
@@ -3666,7 +3676,7 @@ class Records:
         self._count(caller.workspace, -1)
         self.events.erase(self.kind.name, row.id)
         tombstone = self._draft("deleted", caller, row, [])
-        data = dump({"id": self._ref(row)})
+        data = self.events.wire.gone(self._ref(row))
         self.events.add(tombstone._replace(subject=None, data=data))
 
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
@@ -4463,12 +4473,21 @@ class NativeWire(Wire):
         return f'{{"data":[{data}],"next_after":"{last}","has_more":{more}}}'
 
     @staticmethod
+    def gone(ref: str) -> str:
+        """What the log keeps of what was deleted."""
+        return dump({"id": ref})
+
+    @staticmethod
     def deleted(kind: Kind, uid: str) -> str:
         return dump({"id": kind.ref(uid), "deleted": True})
 
     @staticmethod
     def erased(kind: Kind, uid: str, events: int) -> str:
         return dump({"id": kind.ref(uid), "erased": events})
+
+    @staticmethod
+    def report(report: Report) -> str:
+        return dump(report.body())
 
     @staticmethod
     def stats(totals: dict, days: list, last: int) -> str:
@@ -4625,8 +4644,8 @@ def key_document(key: Key) -> dict:
         "id": key.ref,
         "name": key.name,
         "type": key.type,
-        "permissions": json.loads(key.permissions),
-        "domains": json.loads(key.domains),
+        "permissions": key.permissions,
+        "domains": key.domains,
         "existing": key.existing,
         "created_by": key.created_by,
         "created_at": iso_or_none(key.created_at),
@@ -5667,7 +5686,7 @@ def add_import(
         if media_type(request.environ) not in medias:
             raise UnsupportedMediaType(f"send {medias[0]}")
         lines = read(request.environ["wsgi.input"], kind.key, records.longest_line)
-        return dump(import_all(records, caller, lines).body())
+        return NativeWire.report(import_all(records, caller, lines))
 
 
 def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
