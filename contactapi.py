@@ -403,8 +403,9 @@ class Extra(NamedTuple):
     """A module of the folder extras/. Its settings are rows of Config, so that they are
     known without it; it imports from `contactapi` what it needs, and its
     `setup(app, services, config)` adds routes to the app and senders to the outbox. One
-    for files has `read_file(file, records, args)`, which gives lines, and
-    `write_file(records, workspace, args)`, which gives text, for the commands too."""
+    for files has for the commands `read_file(file, records, args)`, which gives lines,
+    `write_file(records, workspace, args)`, which gives text, and `charset(name)`, None
+    for an encoding that it cannot read."""
 
     module: str
     purpose: str
@@ -7061,16 +7062,15 @@ def make_app(
     for extra in load_extras(config):
         extra.setup(app, services, config)
     for extra in EXTRAS:
-        add_formats(app, extra, config)
+        if extra.files:
+            add_format(app, extra, config)
     return app
 
 
-def add_formats(app: Api, extra: Extra, config: Config) -> None:
-    """Of an extra that reads and writes files; where it cannot be had, their paths say
-    what to do."""
+def add_format(app: Api, extra: Extra, config: Config) -> None:
+    """An extra for files; where it cannot be had, their paths say what to do."""
     try:
-        if extra.files:
-            extra.load().setup(app, app.services, config)
+        extra.load().setup(app, app.services, config)
     except Mistake as err:
         names = itertools.product(app.services.records, extra.files)
         app.absent.update((f"/v1/{kind}{end}", str(err)) for kind, end in names)
