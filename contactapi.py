@@ -129,7 +129,7 @@ class Mistake(Exception):
 ###############################################################################
 
 
-def whole(least: int, most: int = 10**9) -> Callable:
+def a_number(least: int, most: int = 10**9) -> Callable:
     """The cast of a setting, as all of these: the value in a text, or a ValueError that
     says what to give instead."""
 
@@ -152,7 +152,7 @@ def text_like(pattern: str, shape: str) -> Callable:
     return cast
 
 
-a_port = whole(0, 65535)
+a_port = a_number(0, 65535)
 a_header_name = text_like(
     "[A-Za-z0-9-]{1,100}", "a header's name such as CF-Connecting-IP"
 )
@@ -254,13 +254,13 @@ class Config:
     )
     max_body: int = setting(
         "CONTACTAPI_MAX_BODY",
-        whole(1024, 2**26),
+        a_number(1024, 2**26),
         "65536",
         "bytes of a request's body, and of a record's fields",
     )
     threads: int = setting(
         "CONTACTAPI_THREADS",
-        whole(1, 256),
+        a_number(1, 256),
         "8",
         "one for what is short, the others for what may take long",
     )
@@ -272,7 +272,7 @@ class Config:
     )
     proxy_hops: int = setting(
         "CONTACTAPI_PROXY_HOPS",
-        whole(1, 20),
+        a_number(1, 20),
         "1",
         "how many proxies stand before the server",
     )
@@ -284,12 +284,12 @@ class Config:
     )
     retention_days: Optional[int] = setting(
         "CONTACTAPI_RETENTION_DAYS",
-        whole(1, 36500),
+        a_number(1, 36500),
         None,
         "contacts that nobody touched for so long are deleted",
     )
     history_days: int = setting(
-        "CONTACTAPI_HISTORY_DAYS", whole(1, 36500), "365", "how long events are kept"
+        "CONTACTAPI_HISTORY_DAYS", a_number(1, 36500), "365", "how long events are kept"
     )
     backup_dir: Optional[str] = setting(
         "CONTACTAPI_BACKUP_DIR",
@@ -317,7 +317,7 @@ class Config:
     )
     calls_per_day: int = setting(
         "CONTACTAPI_CALLS_PER_DAY",
-        whole(0),
+        a_number(0),
         "100",
         "calls through Twilio, all workspaces together",
     )
@@ -7193,12 +7193,9 @@ def give_memory_back() -> None:
 
 
 def keep_memory_small() -> None:
-    """Has glibc give a large answer's memory back when that is freed, and not keep a
-    heap for each of our threads (mallopt(3): M_MMAP_THRESHOLD, M_ARENA_MAX)."""
+    """Has glibc not keep a heap for each of our threads (mallopt(3): M_ARENA_MAX)."""
     with contextlib.suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 2**17)
-        libc.mallopt(-8, 2)
+        ctypes.CDLL(None).mallopt(-8, 2)
 
 
 def offer_keys(config: Config, services: Services, url: str) -> None:
