@@ -4899,6 +4899,20 @@ def is_in(address: str, networks: tuple) -> bool:
 # -- who may come in
 
 
+ENOUGH = 1000  # requests that count for their address
+FORWARDED = frozenset(
+    f"HTTP_{name}"
+    for name in ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP")
+)
+PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+
+
 class Gate:
     """Keys, windows, permissions and origins, in the order of CONTRACT section 3."""
 
@@ -5033,17 +5047,12 @@ class Gate:
             )
 
 
-ENOUGH = 1000  # requests that count for their address
-FORWARDED = frozenset(
-    f"HTTP_{name}"
-    for name in ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP")
-)
-PRIVATE = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        *("100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"),
-    )
+NULL_ORIGIN = (
+    "this key does not take requests from null, the origin of a page that is a file, "
+    "or stands in a sandboxed frame, or came by https and calls an http server, or has "
+    "a Referrer-Policy of no-referrer or same-origin (put there "
+    "strict-origin-when-cross-origin); last, to allow any page: contactapi.py keys "
+    "update {key} --domain '*'"
 )
 
 
@@ -5063,15 +5072,6 @@ def check_origin(environ: dict, caller: Caller, home: tuple) -> None:
         f"this key does not take requests from {shown}; to allow it: contactapi.py "
         f"keys update {caller.ref} --domain SITE (each site, those of before too)"
     )
-
-
-NULL_ORIGIN = (
-    "this key does not take requests from null, the origin of a page that is a file, "
-    "or stands in a sandboxed frame, or came by https and calls an http server, or has "
-    "a Referrer-Policy of no-referrer or same-origin (put there "
-    "strict-origin-when-cross-origin); last, to allow any page: contactapi.py keys "
-    "update {key} --domain '*'"
-)
 
 
 # -- the application
@@ -5175,6 +5175,16 @@ def as_answer(environ: dict, err: Exception) -> ApiError:
         log_failure(where, err)
         return InternalError()
     return err
+
+
+LARGE_BODY = 64 * 2**20
+
+# What the server's parser refuses, or the disk, by its status.
+REFUSALS = {400: InvalidRequest, 431: InvalidRequest, 503: Unavailable}
+
+
+ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 
 
 class Api(Bottle):
@@ -5390,22 +5400,12 @@ class Api(Bottle):
         return InternalError()
 
 
-LARGE_BODY = 64 * 2**20
-
-# What the server's parser refuses, or the disk, by its status.
-REFUSALS = {400: InvalidRequest, 431: InvalidRequest, 503: Unavailable}
-
-
 def is_utf8_path(path: str) -> bool:
     """Bottle would leave out what is not."""
     try:
         return path.isascii() or bool(path.encode("latin-1").decode("utf-8"))
     except ValueError:
         return False
-
-
-ALWAYS = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
-EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -7198,6 +7198,20 @@ def keep_memory_small() -> None:
         ctypes.CDLL(None).mallopt(-8, 2)
 
 
+FIRST_KEYS = """
+Two keys were made. They are shown this once:
+
+    secret key, for your backend:                    {token}
+    publishable key, for pages on http://localhost:  {public}
+
+Try it:
+
+    curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
+      -H 'Content-Type: application/json' \\
+      -d '{{"email": "ada@example.com", "name": "Ada", "plan": "pro"}}'
+"""
+
+
 def offer_keys(config: Config, services: Services, url: str) -> None:
     """The first start at a terminal makes two keys and shows them there, once."""
     if config.secret_key or services.keys.list():
@@ -7212,20 +7226,6 @@ def offer_keys(config: Config, services: Services, url: str) -> None:
         caller, "publishable", "first publishable key", domains=("localhost",)
     )
     print(FIRST_KEYS.format(token=token, public=public, url=url), flush=True)
-
-
-FIRST_KEYS = """
-Two keys were made. They are shown this once:
-
-    secret key, for your backend:                    {token}
-    publishable key, for pages on http://localhost:  {public}
-
-Try it:
-
-    curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
-      -H 'Content-Type: application/json' \\
-      -d '{{"email": "ada@example.com", "name": "Ada", "plan": "pro"}}'
-"""
 
 
 def on_database(made: bool) -> Callable:
@@ -7309,6 +7309,9 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr)
 
 
+OF_CSV = ("encoding", "column", "raw", "bom")
+
+
 def records_of(services: Services, args: argparse.Namespace) -> tuple:
     """(the records of --kind, the number of --workspace)."""
     given = any(getattr(args, name, None) for name in OF_CSV)
@@ -7316,9 +7319,6 @@ def records_of(services: Services, args: argparse.Namespace) -> tuple:
         raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
     workspace = services.workspaces.find(args.workspace)
     return services.records[args.kind], workspace
-
-
-OF_CSV = ("encoding", "column", "raw", "bom")
 
 
 @on_database(made=True)
