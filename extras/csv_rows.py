@@ -158,10 +158,6 @@ class Stray(Exception):
     """A quote that opens a cell which does not end as a quoted cell does."""
 
 
-# Of one row: each costs 70 bytes beside its own, so that a million of them, kept until
-# the quote is known to be stray, would take 40 MB.
-MOST_LINES = 2**16
-
 OPENS = re.compile(' *"')
 IN_QUOTES = re.compile(r'([^"]*(?:""[^"]*)*)("?)')
 
@@ -258,7 +254,9 @@ class Rows:
             raise self._stray(opened, "a quote opens here and never ends")
         self.row.append(line)
         self.size += len(line)
-        late = self.size > self.longest or len(self.row) > MOST_LINES
+        # Kept until the quote is known to be stray, each costs 70 bytes beside its own.
+        # No text that can be stored has more: a line may be four times as long as that.
+        late = self.size > self.longest or len(self.row) > self.longest // 4
         if late or line == TOO_LONG_TEXT:
             raise self._stray(opened, "a quote opens here and ends too late, or never")
 

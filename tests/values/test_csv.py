@@ -472,12 +472,3 @@ def test_any_set_of_text_fields_survives_csv_exactly(free):
             del document["id"]
         wanted = [{n: v for n, v in document.items() if v != ""} for document in sent]
         assert shown == wanted  # the empty text is CSV's one exception
-
-
-@pytest.mark.parametrize(("lines", "taken"), [(65_530, 1), (65_540, 0)])
-def test_a_quoted_cell_may_have_65536_lines(free, lines, taken):
-    body = 'email,n\na@x.org,"' + "\n" * lines + '"\n'
-    answer = upload(free, body)
-    assert answer.json["created"] == taken
-    if not taken:
-        assert answer.json["errors"][0]["line"] == 2

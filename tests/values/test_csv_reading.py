@@ -504,3 +504,11 @@ def test_what_we_write_python_reads_as_it_was():
     assert list(csv.reader(io.StringIO(text, newline=""))) == values
     marked = csv.reader(io.StringIO(csv_rows.csv_text(values), newline=""))
     assert list(marked) == [[csv_rows.csv_cell(v) for v in row] for row in values]
+
+
+@pytest.mark.parametrize(("lines", "late"), [(249, False), (250, True)])
+def test_a_quoted_cell_has_no_more_lines_than_a_text_that_can_be_stored(lines, late):
+    text = ['a,"' + "\n", *["\n"] * (lines - 1), '"\n']
+    first, *_ = csv_rows.Rows(text, ",", longest=1000)
+    assert (first.cells is None) == late
+    assert ("too late" in first.error) == late
