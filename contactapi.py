@@ -1056,13 +1056,6 @@ def parse_uuid(text: str) -> str:
     return base32(int(text.replace("-", ""), 16))
 
 
-def parse_cursor(text: str) -> int:
-    moment = parse_time(text)
-    if moment is None:
-        raise InvalidCursor("cursor must be the next_cursor of a page", "cursor")
-    return moment
-
-
 def parse_id(prefix: str, text: str) -> Optional[str]:
     """The uid in `con_…` or in a hyphenated UUID, in any case; None if malformed."""
     if not text.isascii():  # some letters' lower case is another's
@@ -3326,25 +3319,22 @@ class Slots:
     def __init__(self):
         self.taken, self.lock = [], threading.Lock()
 
-    def take(self, workspace: int) -> "Slot":
+    def take(self, workspace: int) -> Callable:
+        """What gives the slot back. It may be called twice: by who has the slot, and by
+        who closes up after him."""
         with self.lock:
             full = self.taken.count(workspace) >= self.FOR_ONE
             if full or len(self.taken) >= self.FOR_ALL:
                 raise RateLimited(5)
             self.taken.append(workspace)
-        return Slot(self, workspace)
+        held = [workspace]
 
+        def leave() -> None:
+            with self.lock:
+                if held:
+                    self.taken.remove(held.pop())
 
-class Slot:
-    def __init__(self, slots: Slots, workspace: int):
-        self.slots, self.workspace, self.held = slots, workspace, True
-
-    def release(self) -> None:
-        """May be called twice: by who has it, and by who closes up after him."""
-        with self.slots.lock:
-            if self.held:
-                self.held = False
-                self.slots.taken.remove(self.workspace)
+        return leave
 
 
 class Records:
@@ -4795,8 +4785,12 @@ def read_time(query: dict, name: str) -> Optional[int]:
 
 
 def read_cursor(query: dict) -> Optional[int]:
-    cursor = query.get("cursor")
-    return None if cursor is None else parse_cursor(cursor)
+    if "cursor" not in query:
+        return None
+    moment = parse_time(query["cursor"])
+    if moment is None:
+        raise InvalidCursor("cursor must be the next_cursor of a page", "cursor")
+    return moment
 
 
 def yes_or_no(query: dict, name: str) -> bool:
@@ -5105,7 +5099,7 @@ def go_to(lane: str) -> None:
 
 def leave_slot(environ: dict) -> None:
     if "contactapi.slot" in environ:
-        environ["contactapi.slot"].release()
+        environ["contactapi.slot"]()
 
 
 class Guard:
