@@ -4967,6 +4967,12 @@ class Gate:
         if not standing.allowed:
             raise RateLimited(standing.seconds)
 
+    def uncount(self, environ: dict, caller: Caller) -> None:
+        """What a secret or restricted key asked for is refused with 429 after all."""
+        if self.limited:
+            self.by_key.give_back(caller.ref)
+            environ["contactapi.standing"] = self.by_key.standing(caller.ref)
+
     def count_visitor(self, environ: dict, caller: Caller) -> Standing:
         """A publishable key's client has a window of its own, all of them together
         one that is ten times larger."""
@@ -5143,9 +5149,17 @@ class Guard:
         if caller is None:
             caller = self.gate.admit(environ, needs, public)
             if lane in self.slots:
-                environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
+                self.take_slot(environ, caller, lane)
             environ["contactapi.caller"] = caller
         return caller
+
+    def take_slot(self, environ: dict, caller: Caller, lane: str) -> None:
+        """RateLimited where there is none; then the request does not count either."""
+        try:
+            environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
+        except RateLimited:
+            self.gate.uncount(environ, caller)
+            raise
 
     def body(self, environ: dict, made: Any) -> Any:
         """What Bottle is to send; a stream leaves its slot when it ends."""
@@ -5349,8 +5363,7 @@ class Api(Bottle):
         if content_length(environ["CONTENT_LENGTH"]) <= LARGE_BODY:
             environ["contactapi.counted"] = True
             self.gate.count(environ, caller)
-            slots = self.guard.slots["import"]
-            environ["contactapi.slot"] = slots.take(caller.workspace)
+            self.guard.take_slot(environ, caller, "import")
             environ["contactapi.caller"] = caller
         return LARGE_BODY
 
@@ -6072,7 +6085,9 @@ class Parser(HTTPRequestParser):
             self.headers["CONTENT_LENGTH"] = str(len(body))
         return taken
 
-    def leave_slot(self) -> None:
+    def close(self) -> None:
+        """Called when nothing needs the request any more, answered or not."""
+        super().close()
         leave_slot(self.admitted)
 
     def as_environ(self) -> dict:
@@ -6221,6 +6236,7 @@ class Channel(HTTPChannel):
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
+        self.requests_lock = threading.RLock()  # Waitress may close while it has it
         self.peer = peer_of(addr)
 
     # requests: read in the main thread, answered in a lane
@@ -6380,12 +6396,16 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def handle_close(self) -> None:
+        with self.requests_lock:  # nobody will answer what was not begun
+            begun = 0 if self.waits else 1
+            for request in self.requests[begun:]:
+                request.close()
+            del self.requests[begun:]
+            self.waits = False
         super().handle_close()
         self.server.behind.discard(self)
-        waiting = self.requests[:] if self.waits else []
-        for request in [self.request, *waiting]:  # nobody will answer these
-            if request is not None:
-                request.leave_slot()
+        if self.request is not None:
+            leave_slot(self.request.admitted)
 
     def cut_off(self) -> None:
         """Closes now, where `will_close` waits until the client takes something. What

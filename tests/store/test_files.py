@@ -559,6 +559,17 @@ def test_a_third_export_at_once_is_429(free, path):
     held[1][1].close()
 
 
+def test_a_request_for_which_there_is_no_place_does_not_count(api):
+    api.add("a@x.org")
+    held = [opened(api, "/v1/contacts.csv"), opened(api, "/v1/contacts.jsonl")]
+    for path in ("/v1/contacts.csv", "/v1/companies.jsonl"):
+        answer = api.get(path)
+        assert busy(answer) and "r=97;" in answer.headers["RateLimit"]
+    for _, body in held:
+        body.close()
+    assert "r=96;" in api.get("/v1/contacts").headers["RateLimit"]
+
+
 @pytest.mark.parametrize("kind", ["contacts", "companies"])
 @pytest.mark.parametrize("form", MEDIA)
 def test_an_export_that_ends_in_any_way_leaves_its_place(free, kind, form):
