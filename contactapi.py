@@ -4059,7 +4059,7 @@ class Calls:
         return make
 
     def _contact(self, workspace: int, ref: str) -> int:
-        uid = parse_id("con", ref)
+        uid = CONTACTS.uid(ref)
         number = uid and self._contact_number(workspace, uid)
         if not number:
             raise NotFound("there is no such contact", "contact_id")
@@ -5753,7 +5753,7 @@ def add_subject_export(app: Api, contacts: Records, calls: Calls) -> None:
     @app.get("/v1/contacts/<ref>/export", needs=needs, lane="export")
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
-        row = contacts.get(workspace, parse_id("con", ref))
+        row = contacts.get(workspace, CONTACTS.uid(ref))
         events = every_event(contacts, workspace, row.uid)
         called = calls.of_contact(workspace, row.id)
         return streamed(NativeWire.subject(row, called, events))
@@ -5899,7 +5899,7 @@ def read_call_filters(query: dict) -> CallFilters:
     if status is not None and status not in STAGE:
         raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
     if contact is not None:
-        contact = parse_id("con", contact)
+        contact = CONTACTS.uid(contact)
         if contact is None:
             raise InvalidId("contact_id must be the id of a contact", "contact_id")
     since, until = read_time(query, "date_from"), read_time(query, "date_to")

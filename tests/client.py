@@ -309,7 +309,8 @@ def endpoints(app):
 
 def filled(path):
     """A path that is meant by this one and that names no record."""
-    kinds = {"companies": "cmp", "api-keys": "key", "calls": "call"}
+    kinds = {kind.plural: kind.prefix for kind in contactapi.KINDS}
+    kinds |= {"api-keys": "key", "calls": "call"}
     prefix = next((p for name, p in kinds.items() if name in path), "con")
     ref = f"{prefix}_00000000000000000000000000"
     return path.replace("<ref>", NOBODY if "/api/v1/" in path else ref)
