@@ -6814,11 +6814,11 @@ class Server(TcpWSGIServer):
     # connections
 
     def handle_accept(self) -> None:
-        """Many at once, since between two turns all who are in are asked what they
-        want; not so many that between two looks one address fills what is short."""
+        """A few in each turn of the loop: of a thousand that come at once, those who
+        are in already wait for a few each time."""
         excess = self.excess()
         with contextlib.suppress(OSError):  # its client may have gone already
-            for _ in range(self.adj.connection_limit // 8):
+            for _ in range(8):
                 accepted = self.accept()
                 if accepted is None:
                     return
