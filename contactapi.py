@@ -6769,7 +6769,7 @@ class Server(TcpWSGIServer):
 
     # Bytes of answers that wait for their clients, in sum: less than what the contract
     # allows, for each lies in memory two or three times while it is made.
-    MOST_UNREAD = 24 * 2**20
+    MOST_UNREAD = 16 * 2**20
 
     stopping = False
     pulled = False
