@@ -1,0 +1,128 @@
+"""What takes long runs beside the short, in shares, and not for ever; what a
+publishable key is answered leaves on a grid."""
+
+import threading
+import time
+
+import pytest
+
+import contactapi
+from client import ADA
+from processes import Wire, request_bytes, until
+
+ENDLESS = (
+    "WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number) "
+    "SELECT count(*) FROM number"
+)
+
+
+@pytest.fixture
+def lanes(free):
+    """A server with a long lane of seven threads, and a route that takes for ever: its
+    client gains `send(path, key)` and `running`, what the lane has in hand."""
+    app = free.app
+
+    @app.get("/v1/for-ever", needs=("contacts:read",), lane="long")
+    def for_ever(caller):
+        return str(app.store.row(ENDLESS))
+
+    server = contactapi.Server(app, contactapi.listen("127.0.0.1", 0), 8)
+    port, wires = server.socket.getsockname()[1], []
+    thread = threading.Thread(target=server.run)
+    thread.start()
+
+    def send(path, key):
+        wires.append(Wire(port))
+        wires[-1].send(request_bytes("GET", path, key=key))
+        return wires[-1]
+
+    free.send, free.running = send, server.task_dispatcher.lanes["long"].running
+    yield free
+    for wire in wires:
+        wire.close()
+    server.stop()
+    thread.join(20)
+
+
+def for_ever(lanes, key, count):
+    return [lanes.send("/v1/for-ever", key) for _ in range(count)]
+
+
+def is_answered(lanes, key):
+    """Whether a page that needs the long lane comes, while others are at work."""
+    wire = lanes.send("/v1/contacts?q=nobody", key)
+    wire.socket.settimeout(1)
+    try:
+        return wire.read().status == 200
+    except TimeoutError:
+        return False
+    finally:
+        wire.close()
+
+
+def test_a_key_has_two_threads_of_the_long_lane(lanes):
+    one, two = lanes.key("secret"), lanes.key("secret")
+    for_ever(lanes, one, 5)
+    assert until(lambda: len(lanes.running) == 2)
+    assert not is_answered(lanes, one)
+    assert is_answered(lanes, two)
+
+
+def test_a_workspace_has_half_of_the_long_lane(lanes):
+    one, two, three = (lanes.key("secret") for _ in range(3))
+    other = lanes.key("secret", workspace="other")
+    for_ever(lanes, one, 2)
+    for_ever(lanes, two, 2)
+    assert until(lambda: len(lanes.running) == 3)
+    assert not is_answered(lanes, three)
+    assert is_answered(lanes, other)
+
+
+def test_what_takes_long_ends_with_its_client(lanes):
+    key = lanes.key("secret")
+    wires = for_ever(lanes, key, 2)
+    assert until(lambda: len(lanes.running) == 2)
+    for wire in wires:
+        wire.close()
+    assert until(lambda: is_answered(lanes, key))
+
+
+def test_what_takes_longer_than_30_s_is_503(lanes, monkeypatch):
+    assert contactapi.Lane.LONGEST == 30
+    monkeypatch.setattr(contactapi.Lane, "LONGEST", 0.1)
+    (wire,) = for_ever(lanes, lanes.key("secret"), 1)
+    answer = wire.read()
+    assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
+    assert "narrow it down" in answer.json["error"]["message"]
+
+
+PAGE = ["Origin: https://example.com"]
+POSTS = {
+    "new": (ADA, PAGE, 201),
+    "no email": ({}, PAGE, 400),
+    "another page": (ADA, ["Origin: https://evil.test"], 403),
+    "no JSON": (b"{", [*PAGE, "Content-Type: application/json"], 400),
+    "no media type of ours": (b"a", [*PAGE, "Content-Type: text/plain"], 415),
+}
+
+
+@pytest.mark.parametrize(("body", "headers", "status"), POSTS.values(), ids=POSTS)
+def test_a_publishable_keys_answer_leaves_on_the_grid(
+    served, monkeypatch, body, headers, status
+):
+    """At a whole number of steps after its last byte was read, errors too."""
+    assert contactapi.GRID == 0.025
+    client, left = served(), []
+    service = contactapi.Channel.service
+
+    def note(channel):
+        left.append((time.monotonic() - channel.requests[0].read_at) / contactapi.GRID)
+        service(channel)
+
+    monkeypatch.setattr(contactapi, "GRID", 0.2)
+    monkeypatch.setattr(contactapi.Channel, "service", note)
+    key = client.key("publishable", domains=["example.com"])
+    with Wire(client.address[1]) as wire:
+        wire.send(request_bytes("POST", "/v1/contacts", body, key, headers))
+        assert wire.read().status == status
+    assert left[0] >= 1 and left[0] % 1 < 0.5
