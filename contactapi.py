@@ -5972,6 +5972,10 @@ class Parser(HTTPRequestParser):
             return take(data)
         except ParsingError as err:
             self.refuse(BadRequest(str(err)))
+        except OSError as err:  # the disk has no room for a large body
+            log.error("a body could not be kept: %s", err.strerror)
+            self.refusal = Unavailable()
+            self.refuse(BadRequest(""))
         return len(data)
 
     def refuse(self, error: BadRequest) -> None:
@@ -6087,7 +6091,8 @@ class Parser(HTTPRequestParser):
 
     def close(self) -> None:
         """Called when nothing needs the request any more, answered or not."""
-        super().close()
+        with contextlib.suppress(OSError):  # the disk is full
+            super().close()
         leave_slot(self.admitted)
 
     def as_environ(self) -> dict:

@@ -16,6 +16,7 @@ from processes import (
     free_port,
     garbage,
     make_key,
+    request_bytes,
     run,
     together,
     until,
@@ -85,6 +86,22 @@ def test_a_full_disk_refuses_writes_serves_reads_and_heals_without_a_restart(ser
     assert stored_numbers(server) == promised
     assert server.integrity() == "ok"
     server.stop()
+
+
+def test_a_body_that_the_disk_has_no_room_for_is_503_and_leaves_its_place(serve):
+    server, kind = serve(), {"Content-Type": "application/jsonl"}
+    line = json.dumps({"email": "a@disk.example", "pad": "x" * 1000}).encode() + b"\n"
+    server.limit_file_size(600_000)  # above 512 KiB a body is kept in a file
+    for _ in range(3):
+        with server.wire() as wire:
+            head = ["Content-Type: application/jsonl"]
+            wire.send(
+                request_bytes("POST", "/v1/contacts.jsonl", line * 3000, headers=head)
+            )
+            assert_error(wire.read(), 503, code="unavailable")
+    server.limit_file_size()
+    answer = server.ask("POST", "/v1/contacts.jsonl", line * 3000, kind)
+    assert (answer.status, answer.json["created"]) == (200, 1)
 
 
 def test_a_full_disk_does_not_hold_a_clean_stop(serve):
