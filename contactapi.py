@@ -2951,20 +2951,9 @@ class Keys:
     def _tell(
         self, verb: str, caller: Caller, key: Key, changed: list, data: str
     ) -> None:
-        self.events.add(
-            Draft(
-                workspace=key.workspace_id,
-                type=f"key.{verb}",
-                record=key.ref,
-                owner="key",
-                subject=None,
-                created_at=self._now(),
-                key=caller.ref,
-                changed=dump(changed),
-                submitted=None,
-                data=data,
-            )
-        )
+        what = key.workspace_id, f"key.{verb}", key.ref, "key", None
+        told = self._now(), caller.ref, dump_texts(changed), None, data
+        self.events.add(Draft(*what, *told))
 
     def _now(self) -> int:
         return micros(self.clock())
@@ -3538,7 +3527,7 @@ class Records:
         self, workspace: int, uid: Optional[str], before: Optional[int], limit: int
     ) -> EventPage:
         row = self.get(workspace, uid)
-        owner, ref = self.kind.name, self._ref(row)
+        owner, ref = self.kind.name, self.kind.ref(row.uid)
         return self.events.history(owner, row.id, ref, before, limit)
 
     # imports and exports
@@ -3667,7 +3656,7 @@ class Records:
         self._count(caller.workspace, -1)
         self.events.erase(self.kind.name, row.id)
         tombstone = self._draft("deleted", caller, row, [])
-        data = self.events.wire.gone(self._ref(row))
+        data = self.events.wire.gone(self.kind.ref(row.uid))
         self.events.add(tombstone._replace(subject=None, data=data))
 
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
@@ -3768,22 +3757,10 @@ class Records:
         changed: list,
         submitted: Optional[str] = None,
     ) -> Draft:
-        kind = self.kind
-        return Draft(
-            caller.workspace,
-            f"{kind.name}.{verb}",
-            self._ref(row),
-            kind.name,
-            row.id,
-            micros(self.clock()),
-            caller.ref,
-            dump_texts(changed),
-            submitted,
-            self.events.wire.one(kind, row),
-        )
-
-    def _ref(self, row: Row) -> str:
-        return self.kind.ref(row.uid)
+        kind, data = self.kind, self.events.wire.one(self.kind, row)
+        what = f"{kind.name}.{verb}", kind.ref(row.uid), kind.name, row.id
+        told = micros(self.clock()), caller.ref, dump_texts(changed), submitted, data
+        return Draft(caller.workspace, *what, *told)
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode())
@@ -4209,20 +4186,10 @@ class Calls:
         return row
 
     def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
-        self.events.add(
-            Draft(
-                row.workspace,
-                f"call.{verb}",
-                f"call_{row.uid}",
-                CONTACTS.name,
-                row.contact_number,
-                self._now(),
-                by,
-                dump(changed),
-                None,
-                self.events.wire.call(row),
-            )
-        )
+        data, contact = self.events.wire.call(row), (CONTACTS.name, row.contact_number)
+        what = row.workspace, f"call.{verb}", f"call_{row.uid}", *contact
+        told = self._now(), by, dump_texts(changed), None, data
+        self.events.add(Draft(*what, *told))
 
     def _now(self) -> int:
         return micros(self.clock())
