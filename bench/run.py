@@ -23,8 +23,9 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Optional
 from urllib.parse import quote
 
 from chart import chart
@@ -56,6 +57,7 @@ class Bench:
     repeats: int
     cold: bool
     results: Results
+    before: Optional[Path] = None
 
     def attempt(self, part, *args):
         """part(self, *args); when it is Skipped, say so and go on with None."""
@@ -86,6 +88,7 @@ def main() -> int:
         bench = Bench(
             options.server, python, folder, options.sizes, *how, options.cold, results
         )
+        bench.before = options.before and options.before.resolve()
         rivals = [name for name in RIVALS if name in options.servers]
         for name in set(rivals) - able:
             results.skipped.append(f"{name}: its packages cannot be installed")
@@ -123,6 +126,9 @@ def parse() -> argparse.Namespace:
         "--server", type=Path, default=HERE.parent / "contactapi.py", metavar="FILE"
     )
     parser.add_argument(
+        "--before", type=Path, metavar="FILE", help="another contactapi.py beside it"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -131,6 +137,7 @@ def parse() -> argparse.Namespace:
     )
     options = parser.parse_args()
     whole = not (options.quick or options.only or options.sizes or options.cold)
+    whole = whole and not options.before
     usual = "1000,20000" if options.quick else "1000,100000,1000000"
     options.sizes = sorted(map(int, (options.sizes or usual).split(",")))
     options.parts = [name for name in options.only if name in PARTS] or PARTS
@@ -158,6 +165,8 @@ def side_by_side(bench: Bench, parts: list, rivals: list) -> None:
     with ExitStack() as stack:
         made = [bench.attempt(ceiling)]
         made += [bench.attempt(contactapi, size, parts) for size in bench.sizes]
+        if bench.before:
+            made.append(bench.attempt(earlier))
         made += [bench.attempt(rival, name) for name in rivals]
         subjects = [each for each in made if each]
         for subject in subjects:
@@ -232,6 +241,18 @@ def contactapi(bench: Bench, size: int, parts: list) -> Subject:
     exported.unlink()
     if "files" in parts and size == max(bench.sizes):
         bench.attempt(csv_files, subject)
+    return subject
+
+
+def earlier(bench: Bench) -> Subject:
+    """Another contactapi.py, on as many contacts as the smallest of ours; its imports
+    and exports are no rows of the results."""
+    folder = bench.folder / "before"
+    folder.mkdir()
+    results = Results([], max(bench.sizes))
+    other = replace(bench, server=bench.before, folder=folder, results=results)
+    subject = contactapi(other, min(bench.sizes), [])
+    subject.label = "before: " + subject.label
     return subject
 
 
