@@ -6868,7 +6868,11 @@ class Server(TcpWSGIServer):
     def run(self) -> None:
         """Serves until `stop`, then answers what has begun to arrive."""
         while not self.stopping:
-            self.turn(1)
+            try:
+                self.turn(1)
+            except Exception as err:  # one connection must not end the server
+                log_failure("server", err)
+                time.sleep(0.1)
         self.drain()
 
     def stop(self) -> None:

@@ -284,3 +284,12 @@ def test_reads_are_answered_while_another_process_holds_the_database(served, tmp
         assert {received(sock)[0] for sock in writes} == {503}
         other.rollback()
     assert received(begun(client, "POST", bodies[0], client.secret))[0] == 201
+
+
+def test_a_failure_of_the_main_loop_ends_no_server(served, monkeypatch, caplog):
+    client = served()
+    monkeypatch.setattr(client.server, "look_after", lambda now: [].pop())
+    until(lambda: "server: IndexError" in caplog.text)
+    monkeypatch.undo()
+    status, _, _ = received(begun(client, "POST", {"email": "a@x.org"}, client.secret))
+    assert status == 201
