@@ -6741,9 +6741,9 @@ GRID = 0.025  # seconds between the moments when a publishable key's answers lea
 class Server(TcpWSGIServer):
     """Waitress on a bound socket, with bounds on everything and a clean stop."""
 
-    # Bytes of answers that wait for their clients, in sum: less than what the contract
-    # allows, for each lies in memory two or three times while it is made.
-    MOST_UNREAD = 16 * 2**20
+    # Bytes of answers that wait for their clients, in sum: half of what the contract
+    # allows, for those that are being made take as much again.
+    MOST_UNREAD = 32 * 2**20
 
     stopping = False
     pulled = False
