@@ -126,3 +126,21 @@ def test_a_publishable_keys_answer_leaves_on_the_grid(
         wire.send(request_bytes("POST", "/v1/contacts", body, key, headers))
         assert wire.read().status == status
     assert left[0] >= 1 and left[0] % 1 < 0.5
+
+
+@pytest.mark.parametrize("letter", ["x", "ж", "🙂"])
+def test_a_large_page_comes_whole_and_its_connection_goes_on(served, letter):
+    client = served()
+    note = letter * (40_000 // len(letter.encode()))
+    refs = client.add(*(f"c{n}@x.org" for n in range(30)), note=note)
+    path, key = "/v1/contacts?page_size=100", client.secret
+    with Wire(client.address[1]) as wire:
+        wire.send(request_bytes("GET", path, key=key))
+        answer = wire.read()
+        assert len(answer.body) > contactapi.PIECE
+        assert {contact["note"] for contact in answer.json["data"]} == {note}
+        wire.send(request_bytes("HEAD", path, key=key))
+        head = wire.read(head=True).headers
+        assert head["content-length"] == str(len(answer.body))
+        wire.send(request_bytes("GET", f"/v1/contacts/{refs[0]}", key=key))
+        assert wire.read().json["id"] == refs[0]
