@@ -952,6 +952,8 @@ def test_nothing_is_visible_across_workspaces(api):
 # What the contract has each endpoint need: a new route must be written here.
 NEEDS = {
     ("GET", "/healthz"): None,
+    **{("GET", path): None for path in contactapi.PAGE_PATHS},
+    ("GET", "/pages/<name>"): None,
     ("POST", "/api/calls/<ref>/twilio"): None,
     ("GET", "/v1/contacts/<ref>/export"): "contacts:read calls:read",
     ("GET", "/v1/events"): "everything",

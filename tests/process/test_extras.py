@@ -73,6 +73,10 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
         *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
     ):
         assert server.ask("GET", path).status == 200, path
+    for path, name in contactapi.PAGE_PATHS.items():
+        error = server.ask("GET", path).json["error"]
+        missing = f"pages/{name} is not there: put it beside contactapi.py"
+        assert error == {"code": "not_found", "message": missing}
     server.stop()
 
 
