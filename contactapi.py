@@ -440,7 +440,10 @@ class Extra(NamedTuple):
         return f"{err.name} is needed: pip install {self.install or err.name}"
 
 
+UPGRADES = Extra("upgrades", "use a database of an older version")
+
 EXTRAS = (
+    UPGRADES,
     Extra(
         "twilio",
         "call through Twilio",
@@ -1313,7 +1316,7 @@ def rule_matches(rule: str, host: str, port: str) -> bool:
 # Storage #####################################################################
 ###############################################################################
 
-# -- models of the schema that MIGRATIONS make; hot paths use fixed SQL on its tables
+# -- models: the schema; hot paths use fixed SQL on its tables
 
 
 class Model(peewee.Model):
@@ -1511,7 +1514,7 @@ class Event(Model):
     submitted = peewee.TextField(null=True)
     data = peewee.TextField()
     base = peewee.BigIntegerField(null=True)
-    restated = peewee.IntegerField(default=0)
+    restated = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 0")])
 
     class Meta:
         indexes = ((("subject", "owner"), False),)
@@ -1586,7 +1589,7 @@ class Kind:
 CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
 COMPANIES = Kind("company", "companies", "cmp", "name", False, Company, clean_name)
 
-# A third one stands here, and has a table by a step of MIGRATIONS: nothing else.
+# A third one stands here, and an old file gets its table by a Step: nothing else.
 KINDS = (CONTACTS, COMPANIES)
 
 
@@ -2118,7 +2121,7 @@ def open_database(path: str) -> Store:
     try:
         # Mode 0600; SQLite gives the files beside it the mode of this one.
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
-        migrate(store)
+        bring_up_to_date(store)
     except OSError as err:
         raise Mistake(f"{path} cannot be opened: {err.strerror}") from None
     except Unavailable as err:
@@ -2134,185 +2137,63 @@ def use_wal(store: Store) -> None:
             log.warning("the database is not in WAL mode: %s", err.__cause__)
 
 
-# -- the schema: frozen steps, of which a new file takes every one
+# -- the schema: a new file has it from the models, an old one by extras/upgrades.py
+
+SCHEMA = 2  # one more for each Step of extras/upgrades.py
 
 
-class Step(NamedTuple):
-    """From one schema to the next. Files out there have taken it: a released step is
-    never edited, and names no model, which will be another by then."""
-
-    # SQL, a statement ending in `;` and a line's end; or f(store), which uses `run`.
-    parts: tuple
-    rewrites: bool = False  # whether stored rows change: a copy is made before
-
-
-SCHEMA_1 = """
-CREATE TABLE "workspace" ("id" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL,
-    "expired" INTEGER NOT NULL);
-CREATE UNIQUE INDEX "workspace_name" ON "workspace" ("name");
-CREATE TABLE "tally" ("workspace_id" INTEGER NOT NULL, "kind" TEXT NOT NULL,
-    "total" INTEGER NOT NULL, PRIMARY KEY ("workspace_id", "kind"),
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE TABLE "contact" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "natural_key" TEXT NOT NULL,
-    "label" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
-    "updated_at" INTEGER NOT NULL, "words" TEXT NOT NULL, "fields" TEXT NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "contact_uid" ON "contact" ("uid");
-CREATE UNIQUE INDEX "contact_workspace_id_natural_key"
-    ON "contact" ("workspace_id", "natural_key");
-CREATE UNIQUE INDEX "contact_workspace_id_created_at"
-    ON "contact" ("workspace_id", "created_at");
-CREATE INDEX "contact_workspace_id_updated_at"
-    ON "contact" ("workspace_id", "updated_at");
-CREATE TABLE "company" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "natural_key" TEXT NOT NULL,
-    "label" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
-    "updated_at" INTEGER NOT NULL, "words" TEXT NOT NULL, "fields" TEXT NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "company_uid" ON "company" ("uid");
-CREATE UNIQUE INDEX "company_workspace_id_natural_key"
-    ON "company" ("workspace_id", "natural_key");
-CREATE UNIQUE INDEX "company_workspace_id_created_at"
-    ON "company" ("workspace_id", "created_at");
-CREATE INDEX "company_workspace_id_updated_at"
-    ON "company" ("workspace_id", "updated_at");
-CREATE TABLE "call" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "contact_id" INTEGER NOT NULL,
-    "phone_number" TEXT NOT NULL, "from_number" TEXT, "status" TEXT NOT NULL,
-    "duration" INTEGER, "reason" TEXT, "created_at" INTEGER NOT NULL,
-    "updated_at" INTEGER NOT NULL, "dial" TEXT, "due_at" INTEGER, "sid" TEXT,
-    "sequence" INTEGER NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
-    FOREIGN KEY ("contact_id") REFERENCES "contact" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "call_uid" ON "call" ("uid");
-CREATE INDEX "call_contact_id" ON "call" ("contact_id");
-CREATE INDEX "call_dial" ON "call" ("dial");
-CREATE UNIQUE INDEX "call_workspace_id_created_at"
-    ON "call" ("workspace_id", "created_at");
-CREATE TABLE "dialling" ("id" INTEGER NOT NULL PRIMARY KEY, "at" INTEGER NOT NULL);
-CREATE INDEX "dialling_at" ON "dialling" ("at");
-CREATE TABLE "answer" ("id" INTEGER NOT NULL PRIMARY KEY,
-    "workspace_id" INTEGER NOT NULL, "key" TEXT NOT NULL, "name" TEXT NOT NULL,
-    "body" TEXT NOT NULL, "call_id" INTEGER NOT NULL, "text" TEXT NOT NULL,
-    "created_at" INTEGER NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
-    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE);
-CREATE INDEX "answer_call_id" ON "answer" ("call_id");
-CREATE INDEX "answer_created_at" ON "answer" ("created_at");
-CREATE UNIQUE INDEX "answer_workspace_id_key_name"
-    ON "answer" ("workspace_id", "key", "name");
-CREATE TABLE "key" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "name" TEXT NOT NULL, "type" TEXT NOT NULL,
-    "hash" TEXT NOT NULL, "hint" TEXT NOT NULL, "permissions" TEXT NOT NULL,
-    "domains" TEXT NOT NULL, "existing" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
-    "last_used_at" INTEGER,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "key_uid" ON "key" ("uid");
-CREATE INDEX "key_workspace_id" ON "key" ("workspace_id");
-CREATE UNIQUE INDEX "key_hash" ON "key" ("hash");
-CREATE TABLE "event" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    "workspace_id" INTEGER NOT NULL, "type" TEXT NOT NULL, "record" TEXT NOT NULL,
-    "owner" TEXT NOT NULL, "subject" INTEGER, "created_at" INTEGER NOT NULL,
-    "key" TEXT NOT NULL, "changed" TEXT NOT NULL, "submitted" TEXT,
-    "data" TEXT NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE INDEX "event_workspace_id" ON "event" ("workspace_id");
-CREATE INDEX "event_subject_owner" ON "event" ("subject", "owner");
-CREATE TABLE "note" ("name" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL);
-INSERT INTO "workspace" ("name", "expired") VALUES ('default', 0);
-"""
-
-# A revoked key stays without its hash, which SQLite can only allow in a new table.
-KEYS_THAT_STAY = """
-CREATE TABLE "new_key" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "name" TEXT NOT NULL, "type" TEXT NOT NULL,
-    "hash" TEXT, "hint" TEXT NOT NULL, "permissions" TEXT NOT NULL,
-    "domains" TEXT NOT NULL, "existing" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
-    "created_by" TEXT, "last_used_at" INTEGER, "revoked_at" INTEGER,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-INSERT INTO "new_key" SELECT "id", "uid", "workspace_id", "name", "type", "hash",
-    "hint", "permissions", "domains", "existing", "created_at", NULL, "last_used_at",
-    NULL FROM "key";
-DROP TABLE "key";
-ALTER TABLE "new_key" RENAME TO "key";
-CREATE UNIQUE INDEX "key_uid" ON "key" ("uid");
-CREATE UNIQUE INDEX "key_hash" ON "key" ("hash");
-CREATE INDEX "key_created_by" ON "key" ("created_by");
-CREATE INDEX "key_workspace_id_revoked_at" ON "key" ("workspace_id", "revoked_at");
-"""
-
-# Uids hold the numbers of their rows from here on; those of before are looked up.
-UIDS_WITHOUT_INDEX = """
-CREATE TABLE "old_uid" ("uid" TEXT NOT NULL PRIMARY KEY, "number" INTEGER NOT NULL)
-    WITHOUT ROWID;
-INSERT INTO "old_uid" SELECT "uid", "id" FROM "contact"
-    UNION ALL SELECT "uid", "id" FROM "company" ORDER BY 1;
-DROP INDEX "contact_uid";
-DROP INDEX "company_uid";
-"""
+def schema_of(store: Store) -> int:
+    """0 is a new file. Mistake for a database of something else or a newer schema."""
+    (version,) = store.row("PRAGMA user_version")
+    (owner,) = store.row("PRAGMA application_id")
+    fresh = version == 0 and not store.row("SELECT 1 FROM sqlite_master")
+    if not fresh and owner != APPLICATION_ID:
+        raise Mistake(f"{store.path} is a database of something else")
+    if version > SCHEMA:
+        raise Mistake(
+            f"{store.path} has schema {version}; this contactapi {VERSION} knows "
+            f"schema {SCHEMA}: use a newer one"
+        )
+    return version
 
 
-EVENTS_THAT_REST = """
-ALTER TABLE "event" ADD COLUMN "base" INTEGER;
-"""
+def bring_up_to_date(store: Store) -> None:
+    """Gives the file today's schema in one transaction. Mistake if that fails: the file
+    is then as it was."""
+    version = schema_of(store)
+    use_wal(store)
+    if version == SCHEMA:
+        return
+    try:
+        # Another process may have come first: look again inside the transaction.
+        store.write(lambda: make_schema(store, schema_of(store)))
+    except Mistake:
+        raise
+    except Exception as err:
+        stays = f"{store.path} stays at schema {version}"
+        raise Mistake(f"{stays}: {err.__cause__ or err}") from err
 
-# It was a word behind the owner's name.
-EVENTS_RESTATED = """
-ALTER TABLE "event" ADD COLUMN "restated" INTEGER NOT NULL DEFAULT 0;
-UPDATE "event" SET "restated" = 1, "owner" = replace("owner", ' restated', '')
-    WHERE "owner" LIKE '% restated';
-"""
+
+def make_schema(store: Store, version: int) -> None:
+    if version == 0:
+        make_tables(store)
+    elif version < SCHEMA:
+        UPGRADES.load().take_steps(store, version, SCHEMA)
+    store.run(f"PRAGMA application_id = {APPLICATION_ID}")
+    store.run(f"PRAGMA user_version = {SCHEMA}")
 
 
-# What the dialler was to do with a call becomes a delivery; 20 s after it began, a
-# dialling counts as interrupted.
-DELIVERIES = """
-CREATE TABLE "delivery" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    "workspace_id" INTEGER NOT NULL, "sender" TEXT NOT NULL, "target" TEXT NOT NULL,
-    "call_id" INTEGER, "state" TEXT NOT NULL, "tries" INTEGER NOT NULL,
-    "due_at" INTEGER, "last_status" INTEGER, "last_answer" TEXT,
-    "created_at" INTEGER NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
-    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE);
-CREATE INDEX "delivery_call_id" ON "delivery" ("call_id");
-CREATE INDEX "delivery_due_at" ON "delivery" ("due_at");
-CREATE INDEX "delivery_created_at" ON "delivery" ("created_at");
-CREATE INDEX "delivery_target_state" ON "delivery" ("target", "state");
-INSERT INTO "delivery" ("workspace_id", "sender", "target", "call_id", "state",
-    "tries", "due_at", "created_at") SELECT "workspace_id",
-    iif("dial" = 'hangup', 'hangup', 'call'), "phone_number", "id",
-    iif("dial" = 'dial', 'sending', 'waiting'), "dial" = 'dial',
-    "due_at" + iif("dial" = 'dial', 20000000, 0),
-    iif("dial" = 'hangup', "updated_at", "created_at")
-    FROM "call" WHERE "dial" IS NOT NULL ORDER BY "due_at";
-DROP INDEX "call_dial";
-ALTER TABLE "call" DROP COLUMN "dial";
-ALTER TABLE "call" DROP COLUMN "due_at";
-"""
+def make_tables(store: Store) -> None:
+    """Those of a new file, as the models say them."""
+    for model in models():
+        peewee.SchemaManager(model, store.writing).create_all()
+    store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
+    make_uid_secret(store)
 
 
 def make_uid_secret(store: Store) -> None:
     secret = secrets.token_hex(32)
     store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
-
-
-def compare_emails_anew(store: Store) -> None:
-    """Brings stored natural keys to the comparison of today. (A later one will need a
-    step of its own, which may do the same once more.) Two contacts that become one are
-    kept apart: the later one keeps its key, by which nobody can ask any more."""
-    for row in addresses_with_more(store):
-        number, uid, workspace, label, old = row
-        key = email_key_or(label, old)
-        if key == old:
-            continue
-        taken = "SELECT uid FROM contact WHERE workspace_id = ? AND natural_key = ?"
-        other = store.row(taken, (workspace, key))
-        if other:
-            log.warning(TWINS, uid, other[0])
-        else:
-            change = "UPDATE contact SET natural_key = ? WHERE id = ?"
-            store.run(change, (key, number))
 
 
 TWINS = (
@@ -2340,81 +2221,6 @@ def email_key_or(label: str, key: str) -> str:
         return email_key(trim(label))
     except ValueError:
         return key
-
-
-# The step at index n leads from schema n to schema n + 1.
-SCHEMA_2 = (
-    KEYS_THAT_STAY,
-    UIDS_WITHOUT_INDEX,
-    make_uid_secret,
-    EVENTS_THAT_REST,
-    EVENTS_RESTATED,
-    compare_emails_anew,
-    DELIVERIES,
-)
-MIGRATIONS = (Step((SCHEMA_1,)), Step(SCHEMA_2, rewrites=True))
-
-
-def schema_of(store: Store) -> int:
-    """0 is a new file. Mistake for a database of something else or a newer schema."""
-    (version,) = store.row("PRAGMA user_version")
-    (owner,) = store.row("PRAGMA application_id")
-    fresh = version == 0 and not store.row("SELECT 1 FROM sqlite_master")
-    if not fresh and owner != APPLICATION_ID:
-        raise Mistake(f"{store.path} is a database of something else")
-    if version > len(MIGRATIONS):
-        raise Mistake(
-            f"{store.path} has schema {version}; this contactapi {VERSION} knows "
-            f"schema {len(MIGRATIONS)}: use a newer one"
-        )
-    return version
-
-
-def migrate(store: Store) -> None:
-    """Brings the file to today's schema in one transaction. Mistake if a step fails:
-    the file is then as it was."""
-    version = schema_of(store)
-    use_wal(store)
-    if version == len(MIGRATIONS):
-        return
-    try:
-        # Another process may have come first: look again inside the transaction.
-        store.write(lambda: take_steps(store, schema_of(store)))
-    except Mistake:
-        raise
-    except Exception as err:
-        stays = f"{store.path} stays at schema {version}"
-        raise Mistake(f"{stays}: {err.__cause__ or err}") from err
-
-
-def take_steps(store: Store, version: int) -> None:
-    steps = MIGRATIONS[version:]
-    if version and steps:
-        log.info("%s: from schema %d to %d", store.path, version, len(MIGRATIONS))
-        if any(step.rewrites for step in steps):
-            copy_before(store, version)
-    for part in (part for step in steps for part in step.parts):
-        if callable(part):
-            part(store)
-        else:
-            for statement in part.split(";\n"):
-                store.run(statement)
-    store.run(f"PRAGMA application_id = {APPLICATION_ID}")
-    store.run(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def copy_before(store: Store, version: int) -> None:
-    """Keeps the file beside itself as it is. Our transaction has changed nothing yet
-    and lets another connection read."""
-    path = f"{store.path}.schema-{version}.backup"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # an earlier try's
-    reader = Store(store.path)
-    try:
-        reader.backup(path)
-    finally:
-        reader.reading.close_all()
-    log.info("as it was it is kept in %s: delete that when all is well", path)
 
 
 ###############################################################################

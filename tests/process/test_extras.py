@@ -2,6 +2,8 @@
 one line that says what to do."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import contactapi
 from doubles import TWILIO
 from processes import SCRIPT, Server, environment, free_port, run, until
+
+SCHEMA_1 = SCRIPT.parent / "tests/store/schema-1.sql"
 
 
 @pytest.fixture
@@ -136,6 +140,17 @@ def test_a_part_of_an_extra_that_is_missing_is_named(alone, serve_alone):
     said = server.ask("GET", "/v1/contacts.csv").json["error"]["message"]
     assert said == NO_CSV.replace("spreadsheets", "csv_rows")
     server.stop()
+
+
+def test_a_file_of_an_older_schema_needs_its_extra_and_is_left_alone(alone, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "contacts.db")) as file:
+        file.executescript(SCHEMA_1.read_text())
+    ended = run(environment(tmp_path), "keys", "list", script=alone)
+    what = "to use a database of an older version"
+    said = f"contactapi: {what}, put extras/upgrades.py beside contactapi.py\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+    with closing(sqlite3.connect(tmp_path / "contacts.db")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 def test_settings_that_ask_for_no_extra_need_none(serve_alone):

@@ -1,4 +1,5 @@
-"""The schema: frozen steps, a file of schema 1 brought to today's, and failures."""
+"""The schema: that of a new file, frozen steps that bring a file of schema 1 to it, and
+failures."""
 
 import logging
 import os
@@ -11,18 +12,19 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import peewee
 import pytest
 
 import contactapi
-from contactapi import MIGRATIONS, Config, Mistake, Step
+from contactapi import Config, Mistake
+from extras import upgrades
+from extras.upgrades import Step
 
 URL = "sqlite:///"
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
 # Tokens of the frozen file's keys.
 SECRET = "ck_secret_nycc7an4gg00fyx472y72tf7pzapma90"
 KEEPS = "ck_pub_bdf0gz6zg50822cqdxez5zcy4zs0y9dr"
-TODAY = len(MIGRATIONS)
+TODAY = contactapi.SCHEMA
 # The frozen file has eva@bücher.example and eva@xn--bcher-kva.example.
 TWINS_OF_OLD = ("6mjhanr38g8hfv4gs4x6n21xay", "7yjhfqqb6j8ev9f4kt9c7x8c2w")
 
@@ -50,24 +52,30 @@ def dump(path):
 
 
 def schema(path):
-    """What sqlite_master says, however the statements are laid out."""
-    rows = ask(path, "SELECT type, name, tbl_name, sql FROM sqlite_master")
-    return sorted((*row[:3], "".join((row[3] or "").split())) for row in rows)
+    """Every table's columns in their order with type and default, its references and
+    indexes, and whether its numbers are used once: all but how it was written."""
+    tables = ask(path, "SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    said = [("AUTOINCREMENT" in sql, "WITHOUT ROWID" in sql) for _, sql in tables]
+    return {
+        name: (
+            said[number],
+            ask(path, f'SELECT * FROM pragma_table_xinfo("{name}")'),
+            sorted(row[2:] for row in ask(path, f'PRAGMA foreign_key_list("{name}")')),
+            sorted(indexes(path, name)),
+        )
+        for number, (name, _) in enumerate(tables)
+    }
 
 
-def bring_to(path, steps, monkeypatch):
-    monkeypatch.setattr(contactapi, "MIGRATIONS", steps)
-    contactapi.open_database(path).close()
-    monkeypatch.undo()
-    return path
+def indexes(path, table):
+    for _, name, *rest in ask(path, f'PRAGMA index_list("{table}")'):
+        yield name, rest, ask(path, f'PRAGMA index_xinfo("{name}")')
 
 
-def test_the_first_step_makes_the_schema_that_contactapi_1_0_0_made(
-    old, tmp_path, monkeypatch
-):
-    new = bring_to(str(tmp_path / "new.db"), MIGRATIONS[:1], monkeypatch)
-    assert schema(new) == schema(old)
-    assert ask(new, "PRAGMA user_version") == [(1,)]
+def take(monkeypatch, *steps):
+    """Has these steps lead on from schema 1."""
+    monkeypatch.setattr(contactapi, "SCHEMA", 1 + len(steps))
+    monkeypatch.setattr(upgrades, "STEPS", dict(enumerate(steps, 1)))
 
 
 def test_an_old_file_and_a_new_one_have_the_same_schema(old, tmp_path):
@@ -75,32 +83,31 @@ def test_an_old_file_and_a_new_one_have_the_same_schema(old, tmp_path):
     for path in (old, new):
         contactapi.open_database(path).close()
     assert schema(old) == schema(new)
+    assert len(schema(new)) > 10 and schema(new)["contact"][1]
     assert ask(old, "PRAGMA user_version") == ask(new, "PRAGMA user_version")
     assert ask(old, "PRAGMA application_id") == ask(new, "PRAGMA application_id")
+    secret = "SELECT length(value) FROM note WHERE name = 'uid secret'"
+    assert ask(old, secret) == ask(new, secret) == [(64,)]
 
 
-def test_the_steps_make_what_todays_models_say(tmp_path):
-    steps, models = str(tmp_path / "steps.db"), str(tmp_path / "models.db")
-    contactapi.open_database(steps).close()
-    database = peewee.SqliteDatabase(models)
-    for model in contactapi.models():
-        peewee.SchemaManager(model, database).create_all()
-    database.close()
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("ALTER TABLE event ADD COLUMN more", "DROP INDEX answer_call_id"),
+        "ALTER TABLE event DROP COLUMN restated",
+        "CREATE INDEX more ON call (status)",
+    ],
+)
+def test_the_test_of_the_two_schemas_sees_what_differs(tmp_path, change):
+    path = str(tmp_path / "new.db")
+    contactapi.open_database(path).close()
+    before = schema(path)
+    ask(path, change)
+    assert schema(path) != before
 
-    def tables(path):
-        names = ask(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {name: set(columns(path, name)) for (name,) in names}
 
-    def columns(path, table):
-        rows = ask(path, f'PRAGMA table_info("{table}")')
-        return [(name, kind, needed, key) for _, name, kind, needed, _, key in rows]
-
-    def indexes(path):
-        rows = ask(path, "SELECT name, sql FROM sqlite_master WHERE type = 'index'")
-        return {(name, "".join((sql or "").split())) for name, sql in rows}
-
-    assert tables(steps) == tables(models)
-    assert indexes(steps) == indexes(models)
+def test_a_step_leads_from_every_schema_to_the_next():
+    assert list(upgrades.STEPS) == list(range(1, contactapi.SCHEMA))
 
 
 def test_a_file_of_schema_1_keeps_what_it_held(old):
@@ -208,8 +215,8 @@ def test_no_copy_is_made_of_a_new_file_nor_where_no_row_changes(
     old, tmp_path, monkeypatch
 ):
     contactapi.open_database(str(tmp_path / "new.db")).close()
-    steps = (*MIGRATIONS[:1], Step(("CREATE TABLE added (id);\n",)))
-    bring_to(old, steps, monkeypatch)
+    take(monkeypatch, Step(("CREATE TABLE added (id);\n",)))
+    contactapi.open_database(old).close()
     assert list(tmp_path.glob("*.backup")) == []
     assert ask(old, "SELECT * FROM added") == []
 
@@ -240,8 +247,8 @@ def broken_function(store):
     ],
 )
 def test_a_step_that_fails_leaves_the_file_as_it_was(old, monkeypatch, fault, said):
-    before, steps = dump(old), (*MIGRATIONS, Step((fault,), rewrites=True))
-    monkeypatch.setattr(contactapi, "MIGRATIONS", steps)
+    before, fault = dump(old), Step((fault,), rewrites=True)
+    take(monkeypatch, *upgrades.STEPS.values(), fault)
     with pytest.raises(Mistake, match=re.escape(f"{old} stays at schema 1: ")) as err:
         contactapi.open_database(old)
     assert said in str(err.value) and "\n" not in str(err.value)
@@ -254,12 +261,14 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(old, monkeypatch, fault, sa
 
 KILLED_HALFWAY = """
 import os, signal, sys, contactapi
+from extras import upgrades
 
 def step(store):
     store.run("DELETE FROM contact")
     os.kill(os.getpid(), signal.SIGKILL)
 
-contactapi.MIGRATIONS += (contactapi.Step((step,)),)
+upgrades.STEPS[contactapi.SCHEMA] = upgrades.Step((step,))
+contactapi.SCHEMA += 1
 contactapi.open_database(sys.argv[1])
 """
 
