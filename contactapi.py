@@ -4982,7 +4982,7 @@ REFUSALS = {400: InvalidRequest, 431: InvalidRequest, 503: Unavailable}
 
 
 PAGE_POLICY = (  # of every HTML page: nothing inline, nothing from elsewhere
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
@@ -5390,8 +5390,8 @@ FILLED_IN = {"html": escape, "json": lambda url: quote(url)[1:-1], "txt": str}
 
 
 def add_pages(app: Api, config: Config) -> None:
-    """The files of pages/. Without a key or a window: a form whose script cannot be had
-    helps nobody, and a browser keeps it for an hour."""
+    """The files of pages/ and of its folders. Without a key or a window: a form whose
+    script cannot be had helps nobody, and a browser keeps it for an hour."""
 
     def page(name: str) -> bytes:
         environ, form = request.environ, name.rpartition(".")[2]
@@ -5409,7 +5409,7 @@ def add_pages(app: Api, config: Config) -> None:
     for path, name in PAGE_PATHS.items():
         app.get(path, callback=functools.partial(page, name))
     forms = "|".join(PAGE_TYPES)
-    app.get(rf"/pages/<name:re:[A-Za-z0-9_-]+\.({forms})>", callback=page)
+    app.get(rf"/pages/<name:re:([\w-]+/)?[\w-]+\.({forms})>", callback=page)
 
 
 def read_page(name: str) -> bytes:

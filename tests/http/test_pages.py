@@ -14,6 +14,7 @@ FILES = {
     "llms.txt": "curl {{url}}/v1",
     "captcha.js": "'{{url}}'",
     "dashboard.css": "a{}",
+    "dashboard/list.js": "export {}",
     "icon.svg": "<svg/>",
 }
 
@@ -22,7 +23,7 @@ FILES = {
 def pages(tmp_path, monkeypatch):
     """A folder of pages in the place of ours."""
     folder = tmp_path / "site" / "pages"
-    folder.mkdir(parents=True)
+    (folder / "dashboard").mkdir(parents=True)
     for name, text in FILES.items():
         (folder / name).write_text(text)
     monkeypatch.setattr(contactapi, "PAGES", str(folder))
@@ -43,6 +44,7 @@ def ask(api, path, method="GET", **headers):
         ("/captcha.js", "text/javascript", FILES["captcha.js"]),
         ("/pages/dashboard.html", "text/html", None),
         ("/pages/dashboard.css", "text/css", "a{}"),
+        ("/pages/dashboard/list.js", "text/javascript", "export {}"),
     ],
 )
 def test_a_page_is_served_with_the_servers_own_url(api, pages, path, media, body):
@@ -132,7 +134,14 @@ def test_a_page_that_is_not_there_says_so(api, pages):
         *("/pages", "/pages/", "/pages/.", "/pages/..", "/pages/.env.txt"),
         *("/pages/../secret.txt", "/pages/%2e%2e/secret.txt", "/pages/..%2fsecret.txt"),
         *("/pages/..%5csecret.txt", "/pages//etc/passwd.txt", "/pages/secret.txt%00"),
-        *("/pages/deep/page.html", "/pages/page.py", "/pages/page.html~", "/../x.txt"),
+        *(
+            "/pages/deep/er/page.html",
+            "/pages/dashboard",
+            "/pages/dashboard/",
+            "/pages/page.py",
+            "/pages/page.html~",
+            "/../x.txt",
+        ),
     ],
 )
 def test_nothing_but_the_pages_can_be_had(api, pages, path):
@@ -140,8 +149,8 @@ def test_nothing_but_the_pages_can_be_had(api, pages, path):
     (pages / ".env.txt").write_text("secret")
     (pages / "page.py").write_text("secret")
     (pages / "page.html~").write_text("secret")
-    (pages / "deep").mkdir()
-    (pages / "deep" / "page.html").write_text("secret")
+    (pages / "deep" / "er").mkdir(parents=True)
+    (pages / "deep" / "er" / "page.html").write_text("secret")
     answer = ask(api, path)
     assert failure(answer) == (404, "not_found", None)
     assert answer.json["error"]["message"] == "there is no such path"
