@@ -31,7 +31,6 @@ import contextlib
 import ctypes
 import fcntl
 import functools
-import glob
 import hashlib
 import heapq
 import importlib
@@ -403,10 +402,11 @@ def refuse_unknown_variable(name: str, known: list) -> None:
 class Extra(NamedTuple):
     """A module of the folder extras/. Its settings are rows of Config, so that they are
     known without it; it imports from `contactapi` what it needs, and its
-    `setup(app, services, config)` adds routes to the app and senders to the outbox. One
-    for files has for the commands `read_file(file, records, args)`, which gives lines,
-    `write_file(records, workspace, args)`, which gives text, and `charset(name)`, None
-    for an encoding that it cannot read."""
+    `setup(app, services, config)` adds routes to the app, senders to the outbox, work
+    to the nights. One for files has for the commands `read_file(file, records, args)`,
+    which gives lines, `write_file(records, workspace, args)`, which gives text, and
+    `charset(name)`, None for an encoding that it cannot read. One with commands has
+    COMMANDS: by name, what gives the parser of one its arguments and its `run`."""
 
     module: str
     purpose: str
@@ -414,6 +414,7 @@ class Extra(NamedTuple):
     needs: tuple = ()  # settings that it needs beside those
     install: str = ""  # what is not in requirements.txt, as pip names it
     files: tuple = ()  # how the names of its files end: used if it is there, not needed
+    commands: dict = {}  # name: what --help says of it; loaded when one is asked for
 
     def is_wanted(self, config: Config) -> bool:
         return any(config.has(name) for name in self.asked_by)
@@ -445,6 +446,24 @@ UPGRADES = Extra("upgrades", "use a database of an older version")
 EXTRAS = (
     UPGRADES,
     Extra(
+        "files",
+        "import and export files",
+        commands={
+            "import": "take in FILE.csv, .jsonl or .ndjson; known ones are updated",
+            "export": "write FILE.csv, .jsonl or .ndjson, not there yet",
+        },
+    ),
+    Extra(
+        "upkeep",
+        "back up, copy and check databases",
+        ("CONTACTAPI_BACKUP_DIR",),
+        commands={
+            "backup": "copy the database, running or not",
+            "copy": "copy everything between two databases",
+            "check": "look for damage; mend nothing",
+        },
+    ),
+    Extra(
         "twilio",
         "call through Twilio",
         ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL"),
@@ -457,11 +476,6 @@ EXTRAS = (
 def load_extras(config: Config) -> list:
     """The modules that this configuration asks for."""
     return [extra.load() for extra in EXTRAS if extra.is_wanted(config)]
-
-
-def extra_for(file: str) -> Optional[Extra]:
-    """The one that reads and writes files of this name; none for JSON Lines."""
-    return next((e for e in EXTRAS if file.lower().endswith(e.files)), None)
 
 
 ###############################################################################
@@ -1888,61 +1902,6 @@ class Store:
             locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise Unavailable() from locked
 
-    # backups and checks
-
-    def backup(self, path: str) -> None:
-        """A copy as of now, compact, in a new file of mode 0600; writers go on."""
-        with new_file(path) as part:
-            self.run("VACUUM INTO ?", (part,))
-            verify(part)
-
-    def problems(self) -> Iterator[tuple]:
-        """(what was checked, what is wrong with it or "")."""
-        found = [row[0] for row in self.rows("PRAGMA integrity_check(10)")]
-        yield "integrity", "" if found == ["ok"] else "; ".join(found)
-        yield (
-            "orphans",
-            "; ".join(f"{table} {rowid}" for table, rowid, *_ in self.orphans()[:10]),
-        )
-        yield "counters", "; ".join(self.wrong_tallies())
-        yield "events", "; ".join(self.events_without_base())
-
-    def events_without_base(self) -> Iterator[str]:
-        sql = (
-            "SELECT id, base FROM event WHERE base IS NOT NULL AND NOT EXISTS ("
-            "SELECT 1 FROM event AS whole WHERE whole.id = event.base "
-            "AND whole.base IS NULL AND whole.record = event.record) LIMIT 10"
-        )
-        columns = self.rows("SELECT name FROM pragma_table_info('event')")
-        if ("base",) not in columns:  # a backup of schema 1
-            return
-        for number, base in self.rows(sql):
-            yield f"event {number} rests on {base}, which is not there"
-
-    def orphans(self) -> list:
-        return self.rows("PRAGMA foreign_key_check")
-
-    def twins(self) -> Iterator[str]:
-        """Contacts whose address is another's, since addresses are compared anew."""
-        other = "SELECT uid FROM contact WHERE workspace_id = ? AND natural_key = ?"
-        for _, uid, workspace, label, key in addresses_with_more(self):
-            found = email_key_or(label, key)
-            if found != key and (row := self.row(other, (workspace, found))):
-                yield TWINS % (uid, row[0])
-
-    def wrong_tallies(self) -> Iterator[str]:
-        tables = {row[0] for row in self.rows("SELECT name FROM sqlite_master")}
-        for kind in KINDS:
-            sql = (
-                "SELECT workspace.name, coalesce(tally.total, 0) AS kept, (SELECT "
-                f"count(*) FROM {kind.table} WHERE workspace_id = workspace.id) AS n "
-                "FROM workspace LEFT JOIN tally ON workspace_id = workspace.id "
-                "AND kind = ? WHERE kept <> n"
-            )
-            if kind.table in tables:  # a backup of an older schema may lack it
-                for workspace, kept, counted in self.rows(sql, (kind.name,)):
-                    yield f"{workspace} counts {kept} of {kind.name} and has {counted}"
-
     def close(self, in_use: bool = False) -> None:
         """Lets a write that has begun end, then closes every connection; where a thread
         may be `in_use` of one still, the end of the process does that."""
@@ -1997,85 +1956,6 @@ class Group:
             self.store.rollback(self.spoiled)
             if isinstance(self.spoiled, Unavailable):
                 raise self.spoiled
-
-
-def refuse_existing(path: str) -> None:
-    if os.path.lexists(path):
-        raise Mistake(f"{path} is there already")
-
-
-@contextlib.contextmanager
-def new_file(path: str) -> Iterator[str]:
-    """The name of an empty file of mode 0600 to fill; it takes the name `path` when it
-    is complete and on the disk. Mistake if there is such a file already."""
-    part = f"{path}.{secrets.token_hex(4)}.part"
-    try:
-        refuse_existing(path)
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            yield part
-            with open(part, "rb") as file:
-                os.fsync(file.fileno())
-            give_name(part, path)
-        finally:
-            os.unlink(part)
-    except OSError as err:
-        raise Mistake(f"{path} cannot be made: {err.strerror}") from None
-
-
-def give_name(part: str, path: str) -> None:
-    """Unlike a rename, a link replaces no file; not every file system has links."""
-    try:
-        os.link(part, path)
-    except (PermissionError, NotImplementedError):
-        os.rename(part, path)
-        open(part, "x").close()  # for the caller to remove
-
-
-def verify(path: str) -> None:
-    """Mistake unless this file is a whole database of ours."""
-    if not os.path.isfile(path):
-        raise Mistake(f"{path} is no file")
-    store = Store(path)
-    try:
-        if not schema_of(store):
-            raise Mistake(f"{path} is damaged: no schema")
-        wrong = [f"{what}: {found}" for what, found in store.problems() if found]
-        if wrong:
-            raise Mistake(f"{path} is damaged: {'; '.join(wrong)}")
-    except Unavailable as err:
-        raise Mistake(f"{path} is damaged: {err.__cause__}") from None
-    finally:
-        store.reading.close_all()
-
-
-def copy_rows(source: Store, target: Store) -> int:
-    """Every row of every table, in one transaction; how many there were."""
-
-    def work() -> int:
-        source.run("BEGIN")  # one moment of the source, though it is written to
-        target.run("DELETE FROM workspace")
-        target.run("DELETE FROM note")
-        count = sum(copy_table(source, target, model) for model in models())
-        target.run("DELETE FROM sqlite_sequence")
-        rows = source.rows("SELECT name, seq FROM sqlite_sequence")
-        target.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", rows)
-        source.run("COMMIT")
-        return count
-
-    return target.write(work)
-
-
-def copy_table(source: Store, target: Store, model: type) -> int:
-    columns = [f'"{column}"' for column in model._meta.columns]
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    table = f'"{model._meta.table_name}"'
-    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-    count = 0
-    for row in source.run(f"SELECT {names} FROM {table}"):
-        target.run(insert, row)
-        count += 1
-    return count
 
 
 # What SQLite says when the disk, the file or another process stands in the way (its
@@ -2194,33 +2074,6 @@ def make_tables(store: Store) -> None:
 def make_uid_secret(store: Store) -> None:
     secret = secrets.token_hex(32)
     store.run("INSERT INTO note (name, value) VALUES ('uid secret', ?)", (secret,))
-
-
-TWINS = (
-    "con_%s and con_%s have one address, which counted as two before: both are kept, "
-    "the first is found by its id alone: merge them and delete one"
-)
-
-
-def addresses_with_more(store: Store) -> Iterator[tuple]:
-    """(id, uid, workspace, label, natural key) of each contact whose address is not
-    ASCII alone: only those are compared in another way than by case."""
-    sql = (
-        "SELECT id, uid, workspace_id, label, natural_key FROM contact "
-        "WHERE id > ? AND label GLOB '*[^ -~]*' ORDER BY id LIMIT 1000"
-    )
-    last = 0
-    while rows := store.rows(sql, (last,)):
-        yield from rows
-        last = rows[-1][0]
-
-
-def email_key_or(label: str, key: str) -> str:
-    """An address that was valid once, and is none any more, keeps its key."""
-    try:
-        return email_key(trim(label))
-    except ValueError:
-        return key
 
 
 ###############################################################################
@@ -4026,6 +3879,7 @@ class Services(NamedTuple):
     records: dict  # the plural of each kind: its Records
     outbox: Outbox
     calls: Calls
+    nightly: list  # what else is done every night: functions of its date
 
     @property
     def contacts(self) -> Records:
@@ -6917,6 +6771,7 @@ def open_services(
         {kind.plural: Records(kind, *base) for kind in KINDS},
         outbox,
         Calls(config, store, events, outbox, clock),
+        nightly=[],
     )
 
 
@@ -7018,20 +6873,8 @@ class Housekeeper(threading.Thread):
 
     def nightly(self, today: str) -> None:
         self.services.store.rewrite_if_due()
-        if self.config.backup_dir:
-            self.back_up(self.config.backup_dir, today)
-
-    def back_up(self, folder: str, today: str) -> None:
-        name = r"contactapi-\d{4}-\d\d-\d\d\.db"
-        path = os.path.join(folder, f"contactapi-{today}.db")
-        if not os.path.exists(path):
-            self.services.store.backup(path)
-        there = sorted(os.listdir(folder))
-        kept = [one for one in there if re.fullmatch(name, one)]
-        cut_short = [one for one in there if re.fullmatch(name + r"\.\w+\.part", one)]
-        for one in cut_short + kept[:-7]:
-            os.unlink(os.path.join(folder, one))
-        log.info("backed up to %s", path)
+        for work in self.services.nightly:
+            work(today)
 
 
 # -- commands
@@ -7182,145 +7025,6 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         print("  ".join([*shown, used, by, row["name"]]).rstrip())
 
 
-class Progress:
-    """A bar on standard error, where that is a terminal."""
-
-    def __init__(self, whole: int):
-        self.whole, self.drawn = max(whole, 1), 0.0
-        self.wanted = sys.stderr.isatty()
-
-    def show(self, part: int, text: str) -> None:
-        if self.wanted and time.monotonic() - self.drawn > 0.1:
-            self.drawn = time.monotonic()
-            share = min(part / self.whole, 1)
-            bar = "#" * int(share * 30)
-            print(f"\r[{bar:30}] {share:4.0%} {text} ", end="", file=sys.stderr)
-
-    def end(self) -> None:
-        if self.wanted and self.drawn:
-            print("\r\033[K", end="", file=sys.stderr)
-
-
-OF_CSV = ("encoding", "column", "raw", "bom")
-
-
-def records_of(services: Services, args: argparse.Namespace) -> tuple:
-    """(the records of --kind, the number of --workspace)."""
-    given = any(getattr(args, name, None) for name in OF_CSV)
-    if given and not extra_for(args.file):
-        raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
-    workspace = services.workspaces.find(args.workspace)
-    return services.records[args.kind], workspace
-
-
-@on_database(made=True)
-def import_file(services: Services, args: argparse.Namespace) -> None:
-    records, workspace = records_of(services, args)
-    caller = operator("cli", workspace)
-    report = Report()
-    try:
-        with open(args.file, "rb") as file:
-            progress = Progress(os.fstat(file.fileno()).st_size)
-            lines = read_file(file, records, args)
-            for report in records.import_lines(caller, lines):
-                progress.show(file.tell(), f"{report.created + report.updated} lines")
-            progress.end()
-    except OSError as err:
-        raise Mistake(f"{args.file} cannot be read: {err.strerror}") from None
-    print(f"{report.created} created, {report.updated} updated, {report.failed} failed")
-    body = report.body()
-    for named in body["errors"] + body["warnings"]:
-        print(f"line {named['line']}: {named['message']}", file=sys.stderr)
-    if report.failed:
-        raise Mistake(f"{report.failed} lines of {args.file} were not taken")
-
-
-def read_file(file: Any, records: Records, args: argparse.Namespace) -> Iterator[Line]:
-    if extra := extra_for(args.file):
-        return extra.load().read_file(file, records, args)
-    return read_jsonl(file, records.kind.key, records.longest_line)
-
-
-def write_file(
-    records: Records, workspace: int, args: argparse.Namespace
-) -> Iterator[str]:
-    if extra := extra_for(args.file):
-        return extra.load().write_file(records, workspace, args)
-    return jsonl_file(records.kind, records.oldest_first(workspace))
-
-
-@on_database(made=False)
-def export_file(services: Services, args: argparse.Namespace) -> None:
-    records, workspace = records_of(services, args)
-    texts = write_file(records, workspace, args)
-    total, count = records.total(workspace), 0
-    progress = Progress(total)
-    with (
-        new_file(args.file) as part,
-        open(part, "w", encoding="utf-8", newline="") as file,
-    ):
-        for text in texts:
-            file.write(text)
-            count += text.count("\n")
-            progress.show(count, f"{count} lines")
-    progress.end()
-    print(f"{args.file}: {total} {args.kind}")
-
-
-def verify_backup(config: Config, args: argparse.Namespace) -> None:
-    verify(args.file)
-    print(f"{args.file} is whole")
-
-
-@on_database(made=False)
-def backup(services: Services, args: argparse.Namespace) -> None:
-    services.store.backup(args.file)
-    print(f"{args.file}: {os.path.getsize(args.file)} bytes")
-
-
-@on_database(made=False)
-def check(services: Services, args: argparse.Namespace) -> None:
-    """A line for each thing; Mistake if one of them is wrong."""
-    wrong = 0
-    for what, found in services.store.problems():
-        print(f"{what}: {found or 'ok'}")
-        wrong += bool(found)
-    path = services.store.path
-    print(f"mode: {open_to_others(path) or 'ok'}")  # no damage
-    for pair in services.store.twins():
-        print(f"twins: {pair}")
-    for kept in glob.glob(f"{glob.escape(path)}.schema-*.backup"):
-        print(f"upgrade: {kept} is as it was before; delete it when all is well")
-    load_extras(services.calls.config)
-    print("configuration: ok")  # or we would not be here
-    if wrong:
-        raise Mistake(f"{path} is damaged: restore a backup")
-    if args.compact:
-        before = os.path.getsize(path)
-        services.store.rewrite()
-        after = os.path.getsize(path)
-        print(f"compact: {before} bytes before, {after} after")
-
-
-def copy(config: Config, args: argparse.Namespace) -> None:
-    """Everything from one database to another, which must be empty."""
-    try:
-        source, target = a_database(args.source), a_database(args.target)
-    except ValueError as err:
-        raise Mistake(f"give two database URLs: {err}", 2) from None
-    if not os.path.exists(source):
-        raise Mistake(f"{source} is not there")
-    if source == target or (os.path.exists(target) and os.path.getsize(target)):
-        raise Mistake(f"{target} is not empty")
-    stores = open_database(source), open_database(target)
-    try:
-        rows = copy_rows(*stores)
-    finally:
-        for store in stores:
-            store.close()
-    print(f"{target}: {rows} rows")
-
-
 # -- main
 
 
@@ -7342,19 +7046,8 @@ def option(cast: Callable) -> Callable:
     return check
 
 
-def a_data_file(text: str) -> None:
-    if extra := extra_for(text):
-        extra.load()  # Mistake, before anything is made
-    elif not text.lower().endswith((".jsonl", ".ndjson")):
-        raise ValueError("FILE.csv, FILE.jsonl or FILE.ndjson")
-
-
-def an_encoding(text: str) -> None:
-    if extra_for(".csv").load().charset(text) is None:
-        raise ValueError("utf-8, utf-16, windows-1252, shift_jis …")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser(asked: str) -> argparse.ArgumentParser:
+    """`asked` is the command: of the others that extras bring, only the names."""
     rows = Config.table()
     width = max(len(row[0]) for row in rows)
     lines = [f"  {name:{width}}  {about} ({default})" for name, default, about in rows]
@@ -7370,8 +7063,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_serve_command(commands)
     add_key_commands(commands)
-    add_file_commands(commands)
-    add_database_commands(commands)
+    for extra in EXTRAS:
+        for name, about in extra.commands.items():
+            command = commands.add_parser(name, help=about)
+            if name == asked:
+                extra.load().COMMANDS[name](command)
     return top
 
 
@@ -7426,43 +7122,6 @@ def add_key_settings(action: Any, name: Optional[str], existing: Optional[str]) 
     )
     choices = ["update", "keep"]
     action.add_argument("--existing", choices=choices, default=existing, help=about)
-
-
-def add_file_commands(commands: Any) -> None:
-    about = "take in FILE.csv, .jsonl or .ndjson; known ones are updated"
-    take_in = add_command(commands, "import", import_file, about)
-    about = "write FILE.csv, .jsonl or .ndjson, not there yet"
-    export = add_command(commands, "export", export_file, about)
-    kinds = [kind.plural for kind in KINDS]
-    for command in (take_in, export):
-        command.add_argument("file", metavar="FILE", type=option(a_data_file))
-        command.add_argument("--kind", choices=kinds, default=kinds[0])
-        command.add_argument("--workspace", default="default")
-    about, cast = "of a CSV file without a BOM (utf-8)", option(an_encoding)
-    take_in.add_argument("--encoding", metavar="E", type=cast, help=about)
-    keys = ", ".join(f"{kind.name}: {kind.key}" for kind in KINDS)
-    about = f"the CSV column by which records are known ({keys})"
-    take_in.add_argument("--column", metavar="NAME", help=about)
-    about = "CSV without the ' before what a spreadsheet would run"
-    export.add_argument("--raw", action="store_true", help=about)
-    about = "CSV with a byte order mark, for Excel"
-    export.add_argument("--bom", action="store_true", help=about)
-
-
-def add_database_commands(commands: Any) -> None:
-    about = "copy the database, running or not"
-    command = add_command(commands, "backup", backup, about)
-    command.add_argument("file", metavar="FILE", help="must not exist")
-    verifying = {"action": "store_const", "dest": "run", "const": verify_backup}
-    command.add_argument("--verify", **verifying, help="check one made before")
-    about = "copy everything between two databases"
-    command = add_command(commands, "copy", copy, about)
-    command.add_argument("source", metavar="SOURCE_URL")
-    command.add_argument("target", metavar="TARGET_URL", help="must be empty")
-    about = "look for damage; mend nothing"
-    command = add_command(commands, "check", check, about)
-    about = "rewrite the file: erases, and shrinks it"
-    command.add_argument("--compact", action="store_true", help=about)
 
 
 def start_logging(log_format: str) -> None:
@@ -7523,7 +7182,7 @@ def status_of(argv: list) -> int:
     if not argv or argv[0] in ("--host", "--port", "--database"):
         argv = ["serve", *argv]
     try:
-        run_command(parser().parse_args(argv))
+        run_command(parser(argv[0]).parse_args(argv))
     except Mistake as err:
         complain(str(err))
         return err.status

@@ -6,14 +6,8 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from contactapi import (
-    TWINS,
-    Store,
-    addresses_with_more,
-    email_key_or,
-    log,
-    make_uid_secret,
-)
+from contactapi import Store, log, make_uid_secret
+from extras.upkeep import TWINS, addresses_with_more, backup, email_key_or
 
 
 class Step(NamedTuple):
@@ -146,7 +140,7 @@ def copy_before(store: Store, version: int) -> None:
         os.unlink(path)  # an earlier try's
     reader = Store(store.path)
     try:
-        reader.backup(path)
+        backup(reader, path)
     finally:
         reader.reading.close_all()
     log.info("as it was it is kept in %s: delete that when all is well", path)

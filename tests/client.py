@@ -392,6 +392,8 @@ def keep_house(api, **settings):
     """The housekeeper of an app's database, by its turned clock."""
     path = {"DATABASE_URL": f"sqlite:///{api.services.store.path}"}
     config = Config.from_env({**path, **settings})
+    for extra in contactapi.load_extras(config):
+        extra.setup(api.app, api.services, config)
     return contactapi.Housekeeper(config, api.services, api.clock)
 
 

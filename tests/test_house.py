@@ -147,7 +147,7 @@ def test_every_extra_is_small_and_stands_in_the_table():
     files = sorted(SOURCE.with_name("extras").glob("[!_]*.py"))
     texts = {file.stem: file.read_text() for file in files}
     assert [name for name, text in texts.items() if text.count("\n") >= 400] == []
-    begins = ("\ndef setup(", "\ndef take_steps(")
+    begins = ("\ndef setup(", "\ndef take_steps(", "\nCOMMANDS =")
     whole = [name for name, text in texts.items() if any(b in text for b in begins)]
     assert whole == sorted(extra.module for extra in EXTRAS)
     assert all(extra.load() for extra in EXTRAS)
@@ -159,7 +159,13 @@ def test_every_other_module_of_extras_is_a_part_of_one():
     used = set(
         re.findall(r"^from extras\.(\w+) import", "\n".join(texts.values()), re.M)
     )
-    assert used == texts.keys() - {extra.module for extra in EXTRAS}
+    assert used >= texts.keys() - {extra.module for extra in EXTRAS}
+
+
+def test_every_extra_with_commands_has_what_makes_each_of_them():
+    for extra in EXTRAS:
+        module = extra.load()
+        assert getattr(module, "COMMANDS", {}).keys() == extra.commands.keys()
 
 
 def test_what_asks_for_an_extra_and_what_it_needs_are_settings():

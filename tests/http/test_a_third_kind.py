@@ -20,6 +20,7 @@ from client import (
 )
 from contactapi import InvalidRequest, Kind, Record
 from extras.upgrades import STEPS, Step
+from extras.upkeep import wrong_tallies
 
 # -- what it costs
 
@@ -173,7 +174,7 @@ def test_check_backups_and_copies_look_at_a_third_kind(here, shell, tmp_path):
     store = contactapi.open_database(str(tmp_path / "copied.db"))
     assert store.rows("SELECT label FROM venue") == [("ABC1",)]
     store.write(lambda: store.run("UPDATE tally SET total = 7 WHERE kind = 'venue'"))
-    assert list(store.wrong_tallies()) == ["default counts 7 of venue and has 1"]
+    assert list(wrong_tallies(store)) == ["default counts 7 of venue and has 1"]
     store.close()
 
 

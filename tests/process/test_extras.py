@@ -3,6 +3,8 @@ one line that says what to do."""
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -43,6 +45,12 @@ def extra(alone, text):
     folder = alone.with_name("extras")
     folder.mkdir()
     (folder / "twilio.py").write_text(text)
+
+
+def all_but(alone, missing):
+    """Puts every extra but one beside the file."""
+    folder = shutil.copytree(SCRIPT.with_name("extras"), alone.with_name("extras"))
+    Path(folder, f"{missing}.py").unlink()
 
 
 def refused(alone, tmp_path, **settings):
@@ -108,6 +116,46 @@ def test_without_its_extra_csv_is_404_that_says_what_is_missing(serve_alone):
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        *("import in.jsonl", "export out.jsonl --kind nothing", "check --compact"),
+        *("backup --verify x", "copy", "import --help"),
+    ],
+)
+def test_a_command_of_an_extra_that_is_not_there_is_one_line(alone, tmp_path, command):
+    ended = run(environment(tmp_path), *command.split(), script=alone, cwd=tmp_path)
+    purpose, file = "back up, copy and check databases", "upkeep"
+    if command.startswith(("import", "export")):
+        purpose, file = "import and export files", "files"
+    said = f"contactapi: to {purpose}, put extras/{file}.py beside contactapi.py\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["alone"]
+
+
+def test_a_nightly_backup_that_is_asked_for_needs_its_extra(alone, tmp_path):
+    said = refused(alone, tmp_path, CONTACTAPI_BACKUP_DIR=tmp_path)
+    assert said.endswith("put extras/upkeep.py beside contactapi.py")
+
+
+def test_a_server_loads_no_extra_that_nothing_asks_for(tmp_path):
+    asking = f"""
+import sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import contactapi
+contactapi.parser("serve").parse_args(["serve"])
+contactapi.make_app(contactapi.Config.from_env({{}}))
+print(sorted(name for name in sys.modules if name.startswith("extras.")))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", asking], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ran.stdout, ran.stderr) == (
+        "['extras.csv_rows', 'extras.spreadsheets']\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         *("import in.csv", "export out.CSV", "export out.csv --raw --bom"),
@@ -117,6 +165,7 @@ def test_without_its_extra_csv_is_404_that_says_what_is_missing(serve_alone):
 def test_without_its_extra_csv_is_one_line_on_the_command_line(
     alone, tmp_path, arguments
 ):
+    all_but(alone, "spreadsheets")
     (tmp_path / "in.csv").write_text("email\na@x.org\n")
     ended = run(environment(tmp_path), *arguments.split(), script=alone, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -124,7 +173,8 @@ def test_without_its_extra_csv_is_one_line_on_the_command_line(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["alone", "in.csv"]
 
 
-def test_the_command_line_has_json_lines_without_any_extra(alone, tmp_path):
+def test_the_command_line_has_json_lines_without_those_of_csv(alone, tmp_path):
+    all_but(alone, "spreadsheets")
     env = environment(tmp_path)
     (tmp_path / "in.jsonl").write_text('{"email": "a@x.org"}\n')
     taken = run(env, "import", tmp_path / "in.jsonl", script=alone)
@@ -134,8 +184,7 @@ def test_the_command_line_has_json_lines_without_any_extra(alone, tmp_path):
 
 
 def test_a_part_of_an_extra_that_is_missing_is_named(alone, serve_alone):
-    shutil.copytree(SCRIPT.with_name("extras"), alone.with_name("extras"))
-    alone.with_name("extras").joinpath("csv_rows.py").unlink()
+    all_but(alone, "csv_rows")
     server = serve_alone()
     said = server.ask("GET", "/v1/contacts.csv").json["error"]["message"]
     assert said == NO_CSV.replace("spreadsheets", "csv_rows")
@@ -207,6 +256,7 @@ def test_check_names_an_extra_that_is_missing_and_other_commands_need_none(
     env = environment(tmp_path, **TWILIO)
     made = run(env, "keys", "create", "--type", "secret", script=alone)
     assert (made.returncode, made.stderr) == (0, "")
+    all_but(alone, "twilio")
     checked = run(env, "check", script=alone)
     assert checked.returncode == 1 and "integrity: ok" in checked.stdout
     assert "configuration: ok" not in checked.stdout

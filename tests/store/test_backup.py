@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from client import exported, feed, jsonl, one_line, upload
+from extras.upkeep import problems
 
 KINDS = ("contacts", "companies")
 
@@ -194,7 +195,7 @@ def test_copy_brings_everything_into_an_empty_database(free, make, shell, tmp_pa
     headers = {"Idempotency-Key": "k"}
     answer = again.post(body, path="/api/calls/create", headers=headers)
     assert answer.headers.get("Idempotency-Replayed") == "true"
-    assert shell("check", "--help")[0] == 0 and list(again.services.store.problems())
+    assert shell("check", "--help")[0] == 0 and list(problems(again.services.store))
 
 
 @pytest.mark.parametrize(

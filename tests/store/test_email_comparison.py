@@ -9,6 +9,7 @@ import pytest
 
 import contactapi
 from contactapi import Config
+from extras import upkeep
 
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
 # Label and natural key as contactapi 1.0.0 wrote them.
@@ -78,7 +79,7 @@ def test_two_that_become_one_are_kept_apart_and_named_without_an_address(
     pairs = [(105, 104), (106, 107)]
     said = [record.getMessage() for record in caplog.get_records("setup")]
     for one, other in pairs:
-        line = contactapi.TWINS % (f"{one:026}", f"{other:026}")
+        line = upkeep.TWINS % (f"{one:026}", f"{other:026}")
         assert line in said and f"twins: {line}" in shell("check")[1]
     assert len(said) == len(pairs) + 1  # the frozen file has one of its own
     assert not any("@" in line or "example" in line for line in said)
@@ -94,7 +95,7 @@ def test_the_one_that_gave_way_is_found_by_its_id_alone_until_they_are_one(servi
     row = run(records, records.upsert(caller, {"email": "bo@éx.example", "n": 1}))
     assert row.uid == f"{104:026}"
     run(records, records.delete(caller, row.uid))
-    assert [pair for pair in services.store.twins() if row.uid in pair] == []
+    assert [pair for pair in upkeep.twins(services.store) if row.uid in pair] == []
     assert records.get(workspace, uid).label == "bo@éx.example"
 
 
@@ -104,5 +105,5 @@ def run(records, work):
 
 
 def test_addresses_of_ascii_are_not_looked_at(services):
-    labels = [row[3] for row in contactapi.addresses_with_more(services.store)]
+    labels = [row[3] for row in upkeep.addresses_with_more(services.store)]
     assert labels and not any(label.isascii() for label in labels)

@@ -21,6 +21,7 @@ from client import (
     keep_house,
     upload,
 )
+from extras.upkeep import verify
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_every_night_makes_a_backup_and_seven_are_kept(utc, make, tmp_path):
     for number, name in enumerate(made, 3):
         path = folder / name
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        contactapi.verify(str(path))
+        verify(str(path))
         with contextlib.closing(sqlite3.connect(path)) as other:
             found = other.execute("SELECT count(*) FROM contact").fetchone()
         assert found == (number,)

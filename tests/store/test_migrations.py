@@ -16,7 +16,7 @@ import pytest
 
 import contactapi
 from contactapi import Config, Mistake
-from extras import upgrades
+from extras import upgrades, upkeep
 from extras.upgrades import Step
 
 URL = "sqlite:///"
@@ -139,7 +139,7 @@ def test_a_file_of_schema_1_is_served_as_it_was(old):
         assert text in shown
     assert services.keys.find(KEEPS).existing == "keep"
     assert services.keys.find(KEEPS).domains == ("localhost",)
-    assert [what for what, found in services.store.problems() if found] == []
+    assert [what for what, found in upkeep.problems(services.store) if found] == []
     services.close()
 
 
@@ -200,7 +200,7 @@ def test_a_copy_of_the_old_file_stands_beside_the_new(old, tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         f"{old}: from schema 1 to {TODAY}",
         f"as it was it is kept in {kept}: delete that when all is well",
-        contactapi.TWINS % TWINS_OF_OLD,
+        upkeep.TWINS % TWINS_OF_OLD,
     ]
 
 
@@ -223,14 +223,14 @@ def test_no_copy_is_made_of_a_new_file_nor_where_no_row_changes(
 
 def test_a_backup_of_schema_1_is_still_verified_and_left_alone(old):
     before = Path(old).read_bytes()
-    contactapi.verify(old)
+    upkeep.verify(old)
     assert Path(old).read_bytes() == before
 
 
 def test_a_backup_of_a_newer_schema_is_not_called_damaged(old):
     ask(old, f"PRAGMA user_version = {TODAY + 1}")
     with pytest.raises(Mistake, match=f"has schema {TODAY + 1}; this contactapi"):
-        contactapi.verify(old)
+        upkeep.verify(old)
 
 
 def broken_function(store):

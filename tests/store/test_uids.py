@@ -10,6 +10,7 @@ import pytest
 import contactapi
 from client import hyphenated, jsonl, upload
 from contactapi import NumberedUids
+from extras.upkeep import backup
 
 SCHEMA_1 = Path(__file__).with_name("schema-1.sql")
 OLD_KEY = "ck_secret_nycc7an4gg00fyx472y72tf7pzapma90"
@@ -72,7 +73,7 @@ def test_every_database_has_a_secret_of_its_own_and_copies_have_the_same(
     store = free.services.store
     assert store.uids.number(ref[4:]) == 1 != other.uids.number(ref[4:])
     other.close()
-    store.backup(str(tmp_path / "backup.db"))
+    backup(store, str(tmp_path / "backup.db"))
     assert shell("copy", "sqlite:///contacts.db", "sqlite:///copy.db")[0] == 0
     for name in ("backup.db", "copy.db"):
         store = contactapi.open_database(str(tmp_path / name))

@@ -8,6 +8,7 @@ import pytest
 
 import contactapi
 from client import PAGE, UNKNOWN, history
+from extras.upkeep import problems
 
 HALF = 65536 // 2
 
@@ -346,7 +347,7 @@ def test_when_a_whole_event_expires_the_first_that_stays_becomes_whole(free, vis
 
 def check(client, rows):
     """Each event rests on a whole one that is there."""
-    wrong = [found for _, found in client.services.store.problems() if found]
+    wrong = [found for _, found in problems(client.services.store) if found]
     assert wrong == []
     whole = {number for number, base, _ in rows if base is None}
     assert {base for _, base, _ in rows if base is not None} <= whole

@@ -1,0 +1,299 @@
+"""Backups, checks and copies of a database: the commands `backup`, `check` and `copy`,
+and the backup that CONTACTAPI_BACKUP_DIR asks for every night."""
+
+import argparse
+import contextlib
+import functools
+import glob
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import contactapi
+from contactapi import (
+    Config,
+    Mistake,
+    Services,
+    Store,
+    Unavailable,
+    a_database,
+    email_key,
+    load_extras,
+    log,
+    models,
+    on_database,
+    open_database,
+    open_to_others,
+    schema_of,
+    trim,
+)
+
+
+def setup(app: Any, services: Services, config: Config) -> None:
+    work = functools.partial(back_up, services.store, config.backup_dir)
+    services.nightly.append(work)
+
+
+def back_up(store: Store, folder: str, today: str) -> None:
+    """That of this night, and no more than seven."""
+    name = r"contactapi-\d{4}-\d\d-\d\d\.db"
+    path = os.path.join(folder, f"contactapi-{today}.db")
+    if not os.path.exists(path):
+        backup(store, path)
+    there = sorted(os.listdir(folder))
+    kept = [one for one in there if re.fullmatch(name, one)]
+    cut_short = [one for one in there if re.fullmatch(name + r"\.\w+\.part", one)]
+    for one in cut_short + kept[:-7]:
+        os.unlink(os.path.join(folder, one))
+    log.info("backed up to %s", path)
+
+
+# -- new files
+
+
+def backup(store: Store, path: str) -> None:
+    """A copy as of now, compact, in a new file of mode 0600; writers go on."""
+    with new_file(path) as part:
+        store.run("VACUUM INTO ?", (part,))
+        verify(part)
+
+
+@contextlib.contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """The name of an empty file of mode 0600 to fill; it takes the name `path` when it
+    is complete and on the disk. Mistake if there is such a file already."""
+    part = f"{path}.{secrets.token_hex(4)}.part"
+    try:
+        if os.path.lexists(path):
+            raise Mistake(f"{path} is there already")
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            yield part
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())
+            give_name(part, path)
+        finally:
+            os.unlink(part)
+    except OSError as err:
+        raise Mistake(f"{path} cannot be made: {err.strerror}") from None
+
+
+def give_name(part: str, path: str) -> None:
+    """Unlike a rename, a link replaces no file; not every file system has links."""
+    try:
+        os.link(part, path)
+    except (PermissionError, NotImplementedError):
+        os.rename(part, path)
+        open(part, "x").close()  # for the caller to remove
+
+
+# -- what is wrong with a database
+
+
+def verify(path: str) -> None:
+    """Mistake unless this file is a whole database of ours."""
+    if not os.path.isfile(path):
+        raise Mistake(f"{path} is no file")
+    store = Store(path)
+    try:
+        if not schema_of(store):
+            raise Mistake(f"{path} is damaged: no schema")
+        wrong = [f"{what}: {found}" for what, found in problems(store) if found]
+        if wrong:
+            raise Mistake(f"{path} is damaged: {'; '.join(wrong)}")
+    except Unavailable as err:
+        raise Mistake(f"{path} is damaged: {err.__cause__}") from None
+    finally:
+        store.reading.close_all()
+
+
+def problems(store: Store) -> Iterator[tuple]:
+    """(what was checked, what is wrong with it or "")."""
+    found = [row[0] for row in store.rows("PRAGMA integrity_check(10)")]
+    yield "integrity", "" if found == ["ok"] else "; ".join(found)
+    orphans = store.rows("PRAGMA foreign_key_check")[:10]
+    yield "orphans", "; ".join(f"{table} {rowid}" for table, rowid, *_ in orphans)
+    yield "counters", "; ".join(wrong_tallies(store))
+    yield "events", "; ".join(events_without_base(store))
+
+
+def wrong_tallies(store: Store) -> Iterator[str]:
+    tables = {row[0] for row in store.rows("SELECT name FROM sqlite_master")}
+    for kind in contactapi.KINDS:
+        sql = (
+            "SELECT workspace.name, coalesce(tally.total, 0) AS kept, (SELECT "
+            f"count(*) FROM {kind.table} WHERE workspace_id = workspace.id) AS n "
+            "FROM workspace LEFT JOIN tally ON workspace_id = workspace.id "
+            "AND kind = ? WHERE kept <> n"
+        )
+        if kind.table in tables:  # a backup of an older schema may lack it
+            for workspace, kept, counted in store.rows(sql, (kind.name,)):
+                yield f"{workspace} counts {kept} of {kind.name} and has {counted}"
+
+
+def events_without_base(store: Store) -> Iterator[str]:
+    sql = (
+        "SELECT id, base FROM event WHERE base IS NOT NULL AND NOT EXISTS ("
+        "SELECT 1 FROM event AS whole WHERE whole.id = event.base "
+        "AND whole.base IS NULL AND whole.record = event.record) LIMIT 10"
+    )
+    columns = store.rows("SELECT name FROM pragma_table_info('event')")
+    if ("base",) not in columns:  # a backup of schema 1
+        return
+    for number, base in store.rows(sql):
+        yield f"event {number} rests on {base}, which is not there"
+
+
+# -- contacts that an upgrade found to have one address
+
+TWINS = (
+    "con_%s and con_%s have one address, which counted as two before: both are kept, "
+    "the first is found by its id alone: merge them and delete one"
+)
+
+
+def twins(store: Store) -> Iterator[str]:
+    """Contacts whose address is another's, since addresses are compared anew."""
+    other = "SELECT uid FROM contact WHERE workspace_id = ? AND natural_key = ?"
+    for _, uid, workspace, label, key in addresses_with_more(store):
+        found = email_key_or(label, key)
+        if found != key and (row := store.row(other, (workspace, found))):
+            yield TWINS % (uid, row[0])
+
+
+def addresses_with_more(store: Store) -> Iterator[tuple]:
+    """(id, uid, workspace, label, natural key) of each contact whose address is not
+    ASCII alone: only those are compared in another way than by case."""
+    sql = (
+        "SELECT id, uid, workspace_id, label, natural_key FROM contact "
+        "WHERE id > ? AND label GLOB '*[^ -~]*' ORDER BY id LIMIT 1000"
+    )
+    last = 0
+    while rows := store.rows(sql, (last,)):
+        yield from rows
+        last = rows[-1][0]
+
+
+def email_key_or(label: str, key: str) -> str:
+    """An address that was valid once, and is none any more, keeps its key."""
+    try:
+        return email_key(trim(label))
+    except ValueError:
+        return key
+
+
+# -- copies
+
+
+def copy_rows(source: Store, target: Store) -> int:
+    """Every row of every table, in one transaction; how many there were."""
+
+    def work() -> int:
+        source.run("BEGIN")  # one moment of the source, though it is written to
+        target.run("DELETE FROM workspace")
+        target.run("DELETE FROM note")
+        count = sum(copy_table(source, target, model) for model in models())
+        target.run("DELETE FROM sqlite_sequence")
+        rows = source.rows("SELECT name, seq FROM sqlite_sequence")
+        target.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", rows)
+        source.run("COMMIT")
+        return count
+
+    return target.write(work)
+
+
+def copy_table(source: Store, target: Store, model: type) -> int:
+    columns = [f'"{column}"' for column in model._meta.columns]
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    table = f'"{model._meta.table_name}"'
+    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    count = 0
+    for row in source.run(f"SELECT {names} FROM {table}"):
+        target.run(insert, row)
+        count += 1
+    return count
+
+
+# -- commands
+
+
+def backup_arguments(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=run_backup)
+    command.add_argument("file", metavar="FILE", help="must not exist")
+    verifying = {"action": "store_const", "dest": "run", "const": run_verify}
+    command.add_argument("--verify", **verifying, help="check one made before")
+
+
+@on_database(made=False)
+def run_backup(services: Services, args: argparse.Namespace) -> None:
+    backup(services.store, args.file)
+    print(f"{args.file}: {os.path.getsize(args.file)} bytes")
+
+
+def run_verify(config: Config, args: argparse.Namespace) -> None:
+    verify(args.file)
+    print(f"{args.file} is whole")
+
+
+def copy_arguments(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=run_copy)
+    command.add_argument("source", metavar="SOURCE_URL")
+    command.add_argument("target", metavar="TARGET_URL", help="must be empty")
+
+
+def run_copy(config: Config, args: argparse.Namespace) -> None:
+    """Everything from one database to another, which must be empty."""
+    try:
+        source, target = a_database(args.source), a_database(args.target)
+    except ValueError as err:
+        raise Mistake(f"give two database URLs: {err}", 2) from None
+    if not os.path.exists(source):
+        raise Mistake(f"{source} is not there")
+    if source == target or (os.path.exists(target) and os.path.getsize(target)):
+        raise Mistake(f"{target} is not empty")
+    stores = open_database(source), open_database(target)
+    try:
+        rows = copy_rows(*stores)
+    finally:
+        for store in stores:
+            store.close()
+    print(f"{target}: {rows} rows")
+
+
+def check_arguments(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=run_check)
+    about = "rewrite the file: erases, and shrinks it"
+    command.add_argument("--compact", action="store_true", help=about)
+
+
+@on_database(made=False)
+def run_check(services: Services, args: argparse.Namespace) -> None:
+    """A line for each thing; Mistake if one of them is wrong."""
+    wrong = 0
+    for what, found in problems(services.store):
+        print(f"{what}: {found or 'ok'}")
+        wrong += bool(found)
+    path = services.store.path
+    print(f"mode: {open_to_others(path) or 'ok'}")  # no damage
+    for pair in twins(services.store):
+        print(f"twins: {pair}")
+    for kept in glob.glob(f"{glob.escape(path)}.schema-*.backup"):
+        print(f"upgrade: {kept} is as it was before; delete it when all is well")
+    load_extras(services.calls.config)
+    print("configuration: ok")  # or we would not be here
+    if wrong:
+        raise Mistake(f"{path} is damaged: restore a backup")
+    if args.compact:
+        before = os.path.getsize(path)
+        services.store.rewrite()
+        after = os.path.getsize(path)
+        print(f"compact: {before} bytes before, {after} after")
+
+
+COMMANDS = {
+    "backup": backup_arguments,
+    "copy": copy_arguments,
+    "check": check_arguments,
+}
