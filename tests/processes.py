@@ -333,6 +333,10 @@ class Server:
         return [sys.executable, str(self.script), "serve", "--port", str(self.port)]
 
     @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def output(self):
         return bytes(self._output)
 
