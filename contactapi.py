@@ -66,7 +66,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from html import escape
 from typing import Any, NamedTuple, Optional
-from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote as percent_encode
 
 try:
     import bottle
@@ -1326,6 +1327,118 @@ def rule_matches(rule: str, host: str, port: str) -> bool:
     return host == name or (name == "localhost" and host in LOOPBACK)
 
 
+def web_url(text: str) -> Optional[str]:
+    """An absolute http(s) URL, ready for a Location header. None for anything else and
+    for whatever one program may read as another host than the next does."""
+    match, place = ORIGIN.match(text), origin_of(text)
+    if place is None or match[1].lower() not in DEFAULT_PORT or has_trick(text):
+        return None
+    port = f":{match[3]}" if match[3] else ""
+    return f"{match[1].lower()}://{place[0]}{port}{in_ascii(text[match.end() :])}"
+
+
+def in_ascii(text: str) -> str:
+    """A path, query and fragment with nothing escaped twice."""
+    return percent_encode(text, safe="/?#[]@!$&'()*+,;=:%~")
+
+
+def has_trick(text: str) -> bool:
+    """Whether a URL is overlong, or has, escaped or not, control characters, which
+    browsers leave out, or backslashes, which they take for slashes."""
+    plain = unescaped(text)
+    return len(text) > 2000 or has_control(plain) or "\\" in plain
+
+
+def unescaped(text: str) -> str:
+    """However often it was percent-encoded; of a longer text the beginning."""
+    text = text[:2000]
+    while (plain := unquote(text)) != text:
+        text = plain
+    return text
+
+
+# -- a publishable key's forms
+
+
+class FormSettings(NamedTuple):
+    """How submissions with a key are treated, beside its `domains` and `existing`
+    (CONTRACT section 8)."""
+
+    notify: tuple = ()  # addresses that are told of each acceptance
+    redirect: Optional[str] = None  # where a browser goes after a success
+    captcha: str = "none"
+    confirm: bool = False  # double opt-in
+    keep_days: int = 365  # 0: for ever
+
+    @classmethod
+    def read(cls, text: str) -> "FormSettings":
+        """As kept: JSON, in which a setting that is left out is the default."""
+        settings = cls(**json.loads(text))
+        return settings._replace(notify=tuple(settings.notify))
+
+
+CAPTCHAS = ("none", "altcha", "service")
+
+
+def clean_notify(value: Any) -> tuple:
+    texts = [text for text in map(trim, value) if text] if is_texts(value) else None
+    if texts is None or len(texts) > 10 or not all(map(is_email, texts)):
+        raise ValueError("an array of at most 10 email addresses")
+    return tuple(dict.fromkeys(texts))
+
+
+def clean_redirect(value: Any) -> Optional[str]:
+    url = web_url(value) if isinstance(value, str) else None
+    if url is None and value not in (None, ""):
+        raise ValueError("an absolute URL such as https://example.com/thanks, or null")
+    return url
+
+
+def clean_captcha(value: Any) -> str:
+    if value not in CAPTCHAS:
+        raise ValueError("none, altcha or service")
+    return value
+
+
+def clean_confirm(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def clean_keep_days(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 36500:
+        raise ValueError("a number of days up to 36500; 0 is for ever")
+    return value
+
+
+CLEAN_SETTING = {
+    "notify": clean_notify,
+    "redirect": clean_redirect,
+    "captcha": clean_captcha,
+    "confirm": clean_confirm,
+    "keep_days": clean_keep_days,
+}
+
+
+def clean_settings(type: str, settings: dict) -> FormSettings:
+    """Made of those that are given; InvalidRequest for anything else."""
+    if settings and type != "publishable":
+        name = next(iter(settings))
+        raise InvalidRequest(f"only a publishable key has {name}", name)
+    cleaned = {}
+    for name, value in settings.items():
+        try:
+            cleaned[name] = CLEAN_SETTING[name](value)
+        except ValueError as err:
+            raise InvalidRequest(f"{name} is {err}", name) from None
+    return FormSettings(**cleaned)
+
+
+def is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+
+
 ###############################################################################
 # Storage #####################################################################
 ###############################################################################
@@ -1481,6 +1594,16 @@ class Texts(peewee.TextField):
         return json.loads(value)
 
 
+class Settings(peewee.TextField):
+    """FormSettings, kept as JSON."""
+
+    def db_value(self, value: FormSettings) -> str:
+        return dump(value._asdict())
+
+    def python_value(self, value: str) -> FormSettings:
+        return FormSettings.read(value)
+
+
 class Key(Model):
     """An API key; of its token only the SHA-256 is kept, and not when it is revoked."""
 
@@ -1497,6 +1620,7 @@ class Key(Model):
     created_by = peewee.TextField(null=True, index=True)
     last_used_at = peewee.BigIntegerField(null=True)
     revoked_at = peewee.BigIntegerField(null=True)
+    settings = Settings()
 
     class Meta:
         indexes = ((("workspace", "revoked_at"), False),)
@@ -2313,7 +2437,8 @@ class Worker(threading.Thread):
 def known_permissions() -> list:
     """What a restricted key can be given."""
     of_records = [name for kind in KINDS for name in (kind.read, kind.write)]
-    return [*of_records, "calls:read", "calls:write", "keys:read", "keys:write"]
+    others = ("calls", "keys", "submissions")
+    return [*of_records, *(f"{n}:{verb}" for n in others for verb in ("read", "write"))]
 
 
 class Caller(NamedTuple):
@@ -2325,6 +2450,7 @@ class Caller(NamedTuple):
     grants: frozenset
     domains: tuple = ()
     existing: str = "update"
+    settings: FormSettings = FormSettings()
 
     def may(self, permission: str) -> bool:
         return permission in self.grants or EVERYTHING in self.grants
@@ -2364,6 +2490,7 @@ ENV_KEY = Key(
     permissions=[],
     domains=[],
     existing="update",
+    settings=FormSettings(),
 )
 
 GRANTS = {
@@ -2431,16 +2558,16 @@ class Keys:
         if self.env and secrets.compare_digest(self.env[0], digest):
             return self.env[1]
         row = self.store.row(
-            "SELECT uid, workspace_id, type, permissions, domains, existing "
+            "SELECT uid, workspace_id, type, permissions, domains, existing, settings "
             'FROM "key" WHERE hash = ?',
             (digest,),
         )
         if row is None:
             return None
-        uid, workspace, kind, permissions, domains, existing = row
+        uid, workspace, kind, permissions, domains, existing, settings = row
         grants = GRANTS.get(kind) or frozenset(json.loads(permissions))
-        domains = tuple(json.loads(domains))
-        return Caller(f"key_{uid}", workspace, kind, grants, domains, existing)
+        rules = tuple(json.loads(domains)), existing, FormSettings.read(settings)
+        return Caller(f"key_{uid}", workspace, kind, grants, *rules)
 
     def forget(self) -> None:
         """The next request of this process looks every key up again."""
@@ -2458,11 +2585,13 @@ class Keys:
         permissions: tuple = (),
         domains: tuple = (),
         existing: str = "update",
+        **settings: Any,
     ) -> tuple:
-        """(Key, token). The token is not kept and cannot be had again. Conflict in a
-        workspace that has MOST."""
+        """(Key, token). The token is not kept and cannot be had again. `settings` are
+        the form settings. Conflict in a workspace that has MOST."""
         self._refuse_more_than_own(caller, type, permissions)
-        values = clean_key(type, name, permissions, domains, existing)
+        self._refuse_telling(caller, settings)
+        values = clean_key(type, name, permissions, domains, existing, **settings)
         token = new_token(type)
         key = Key(
             uid=new_uid(),
@@ -2479,7 +2608,7 @@ class Keys:
             self._refuse_too_many(caller.workspace)
             self.store.fetch(Key.insert(key.__data__))
             shown = self.events.wire.key(key)
-            self._tell("created", caller, key, list(values), shown)
+            self._tell("created", caller, key, list(key_values(key)), shown)
 
         self.store.write(work)
         return key, token
@@ -2496,6 +2625,23 @@ class Keys:
         if missing or (EVERYTHING in known and not caller.may(EVERYTHING)):
             lacks = ", ".join(missing) or EVERYTHING
             raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
+
+    def _refuse_telling(self, caller: Caller, settings: dict) -> None:
+        """Who is told of submissions says a secret key alone."""
+        if settings.get("notify") and not caller.may(EVERYTHING):
+            raise Forbidden("notify needs a secret key")
+
+    def _refuse_turning(self, caller: Caller, key: Key, sent: dict) -> None:
+        """A form in use is led elsewhere, or its check is taken away, only by who may
+        read and change what comes by it."""
+        stored = key_values(key)
+        changed = {n for n, v in sent.items() if dump(v) != dump(stored.get(n))}
+        if "notify" in changed:
+            self._refuse_telling(caller, {"notify": True})
+        needed = ("submissions:read", "submissions:write")
+        missing = [permission for permission in needed if not caller.may(permission)]
+        if missing and changed.intersection(GUARDED):
+            raise Forbidden(f"{', '.join(GUARDED)} need {' and '.join(missing)}")
 
     def _refuse_revoked(self, caller: Caller) -> None:
         """A caller may be remembered for FRESH seconds after another process revoked
@@ -2523,18 +2669,14 @@ class Keys:
         return keys
 
     def update(self, caller: Caller, ref: str, sent: dict) -> Key:
-        """Changes what is sent of `name`, `domains` and `existing`."""
+        """Changes what is sent of `name`, `domains`, `existing` and form settings."""
 
         def work() -> Key:
             key = self._target(caller, ref, sent)
-            values = clean_key(
-                key.type,
-                sent.get("name", key.name),
-                key.permissions,
-                sent.get("domains", key.domains),
-                sent.get("existing", key.existing),
-            )
-            changed = [n for n, value in values.items() if value != getattr(key, n)]
+            stored = key_values(key)
+            values = clean_key(**{**stored, **sent})
+            new = key_values(Key(**values))
+            changed = [name for name, value in new.items() if value != stored[name]]
             if changed:
                 self.store.fetch(Key.update(values).where(Key.id == key.id))
                 key = self._find(caller, ref)
@@ -2590,6 +2732,7 @@ class Keys:
         key = ENV_KEY if is_env else self._find(caller, ref, revoked_too)
         if key is not None:
             self._refuse_more_than_own(caller, key.type, key.permissions)
+            self._refuse_turning(caller, key, sent)
         refuse_words(sent.get("name", ""), sent.get("existing", "update"))
         if is_env:
             raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
@@ -2640,8 +2783,24 @@ class Keys:
                 self.used.pop(ref, None)
 
 
+# What of a publishable key decides where submissions go, and which are let in.
+GUARDED = ("redirect", "domains", "captcha", "confirm", "keep_days")
+
+
+def key_values(key: Key) -> dict:
+    """What can be said of a key, its form settings among it."""
+    names = ("name", "type", "permissions", "domains", "existing")
+    settings = key.settings._asdict() if key.type == "publishable" else {}
+    return {**{name: getattr(key, name) for name in names}, **settings}
+
+
 def clean_key(
-    type: str, name: Any, permissions: Any, domains: Any, existing: Any
+    type: str,
+    name: Any = "",
+    permissions: Any = (),
+    domains: Any = (),
+    existing: Any = "update",
+    **settings: Any,
 ) -> dict:
     """The columns of a key that may exist; anything else is InvalidRequest."""
     if not isinstance(type, str) or type not in TOKEN_PREFIX:
@@ -2650,6 +2809,7 @@ def clean_key(
     values = {"type": type, "name": name, "existing": existing}
     values["permissions"] = clean_permissions(type, permissions)
     values["domains"] = clean_domains(type, domains)
+    values["settings"] = clean_settings(type, settings)
     return values
 
 
@@ -2684,10 +2844,6 @@ def clean_domains(type: str, domains: Any) -> list:
         return list(dict.fromkeys(map(clean_domain, domains)))
     except ValueError as err:
         raise InvalidRequest(str(err), "domains") from None
-
-
-def is_texts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
 
 
 # -- the event log
@@ -4257,23 +4413,21 @@ class EnvelopeWire(Wire):
         return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
 
 
-def key_document(key: Key) -> dict:
-    """What is told of a key, in its events too: nothing of its token."""
+def listed_key(key: Key) -> dict:
     return {
         "id": key.ref,
-        "name": key.name,
-        "type": key.type,
-        "permissions": key.permissions,
-        "domains": key.domains,
-        "existing": key.existing,
+        **key_values(key),
+        "hint": key.hint,
         "created_by": key.created_by,
         "created_at": iso_or_none(key.created_at),
+        "last_used_at": iso_or_none(key.last_used_at),
     }
 
 
-def listed_key(key: Key) -> dict:
-    used = iso_or_none(key.last_used_at)
-    return {**key_document(key), "hint": key.hint, "last_used_at": used}
+def key_document(key: Key) -> dict:
+    """What is told of a key in events: nothing of its token, and no URL."""
+    hidden = ("hint", "redirect", "last_used_at")
+    return {n: value for n, value in listed_key(key).items() if n not in hidden}
 
 
 def call_document(row: CallRow) -> dict:
@@ -5528,24 +5682,14 @@ def add_keys_api(app: Api, keys: Keys) -> None:
 
     @app.post(base, needs=("keys:write",), lane="long")
     def create_key(caller: Caller) -> str:
-        document = read_json()
-        key, token = keys.create(
-            caller,
-            document.get("type", "restricted"),
-            document.get("name", ""),
-            document.get("permissions", []),
-            document.get("domains", []),
-            document.get("existing", "update"),
-        )
+        wanted = {"type": "restricted", **read_key(("type", "permissions"))}
+        key, token = keys.create(caller, **wanted)
         response.status = 201
         return EnvelopeWire.key(key, token)
 
     @app.route(one, "PATCH", needs=("keys:write",), lane="long")
     def update_key(caller: Caller, ref: str) -> str:
-        document = read_json()
-        sent = {
-            n: document[n] for n in ("name", "domains", "existing") if n in document
-        }
+        sent = read_key()
         key = keys.update(caller, ref, sent)
         if caller.may("keys:read"):
             return EnvelopeWire.key(key)
@@ -5558,6 +5702,13 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         ref = f"key_{parse_id('key', ref)}"
         others = [one for one in refs if one != ref]
         return EnvelopeWire.revoked(ref, others if children else None)
+
+
+def read_key(more: tuple = ()) -> dict:
+    """What is sent of a key's name, domains and rules; and of these."""
+    names = ("name", "domains", "existing", *FormSettings._fields, *more)
+    document = read_json()
+    return {name: document[name] for name in names if name in document}
 
 
 def add_calls(app: Api, calls: Calls) -> None:
@@ -6986,18 +7137,22 @@ def on_database(made: bool) -> Callable:
 
 @on_database(made=True)
 def keys_create(services: Services, args: argparse.Namespace) -> None:
-    wanted = (args.type, args.name, args.permission, args.domain, args.existing)
-    clean_key(*wanted)  # before a workspace is made for it
+    wanted = {"type": args.type, "permissions": args.permission, **key_settings(args)}
+    clean_key(**wanted)  # before a workspace is made for it
     caller = operator("cli", services.workspaces.ensure(args.workspace))
-    _, token = services.keys.create(caller, *wanted)
+    _, token = services.keys.create(caller, **wanted)
     print(token)
 
 
 @on_database(made=True)
 def keys_update(services: Services, args: argparse.Namespace) -> None:
-    sent = {"name": args.name, "domains": args.domain, "existing": args.existing}
-    sent = {name: value for name, value in sent.items() if value}
-    print(services.keys.update(operator("cli"), args.key_id, sent).ref)
+    print(services.keys.update(operator("cli"), args.key_id, key_settings(args)).ref)
+
+
+def key_settings(args: argparse.Namespace) -> dict:
+    """Those that were given."""
+    names = ("name", "domains", "existing", *FormSettings._fields)
+    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
 
 
 @on_database(made=True)
@@ -7044,6 +7199,12 @@ def option(cast: Callable) -> Callable:
         return text
 
     return check
+
+
+def a_switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError("give on or off")
+    return text == "on"
 
 
 def parser(asked: str) -> argparse.ArgumentParser:
@@ -7097,8 +7258,8 @@ def add_key_commands(commands: Any) -> None:
     create.add_argument("--permission", action="append", default=[], help=known)
     create.add_argument("--workspace", default="default", help="made if not there")
     update = add_command(actions, "update", keys_update, "change a key")
-    for action, name, existing in ((create, "", "update"), (update, None, None)):
-        add_key_settings(action, name, existing)
+    for action in (create, update):
+        add_key_settings(action)
     about = "show the keys, without their tokens"
     show = add_command(actions, "list", keys_list, about)
     show.add_argument("--json", action="store_true")
@@ -7109,19 +7270,28 @@ def add_key_commands(commands: Any) -> None:
         action.add_argument("key_id", metavar="KEY_ID")
 
 
-def add_key_settings(action: Any, name: Optional[str], existing: Optional[str]) -> None:
-    action.add_argument("--name", default=name, help="what it is for")
+def add_key_settings(action: Any) -> None:
+    action.add_argument("--name", help="what it is for")
     about = (
         "where a publishable key may be used: example.com, *.example.com, "
         "example.com:8080, localhost, * (an update replaces all of them)"
     )
-    action.add_argument("--domain", action="append", default=[], help=about)
+    action.add_argument("--domain", dest="domains", action="append", help=about)
     about = (
         "what a publishable key does to a known contact: update its fields, or keep "
         "them and only add"
     )
-    choices = ["update", "keep"]
-    action.add_argument("--existing", choices=choices, default=existing, help=about)
+    action.add_argument("--existing", choices=["update", "keep"], help=about)
+    about = "who gets a mail for each submission (repeated; an update replaces all)"
+    action.add_argument("--notify", metavar="EMAIL", action="append", help=about)
+    about = "where a form leads after a success; '' for our own page"
+    action.add_argument("--redirect", metavar="URL", help=about)
+    about = "none, our own proof of work, or the service of CONTACTAPI_CAPTCHA_URL"
+    action.add_argument("--captcha", choices=CAPTCHAS, help=about)
+    about = "on: no contact before the person has confirmed by mail (double opt-in)"
+    action.add_argument("--confirm", type=a_switch, metavar="on|off", help=about)
+    about = "after so many days submissions are deleted (365; 0: never)"
+    action.add_argument("--keep-days", metavar="N", type=int, help=about)
 
 
 def start_logging(log_format: str) -> None:

@@ -26,10 +26,11 @@ CREATE TABLE "new_key" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
     "hash" TEXT, "hint" TEXT NOT NULL, "permissions" TEXT NOT NULL,
     "domains" TEXT NOT NULL, "existing" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
     "created_by" TEXT, "last_used_at" INTEGER, "revoked_at" INTEGER,
+    "settings" TEXT NOT NULL,
     FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
 INSERT INTO "new_key" SELECT "id", "uid", "workspace_id", "name", "type", "hash",
     "hint", "permissions", "domains", "existing", "created_at", NULL, "last_used_at",
-    NULL FROM "key";
+    NULL, '{}' FROM "key";
 DROP TABLE "key";
 ALTER TABLE "new_key" RENAME TO "key";
 CREATE UNIQUE INDEX "key_uid" ON "key" ("uid");

@@ -185,6 +185,10 @@ def test_the_log_tells_of_keys_without_token_and_hint(api):
         "permissions": [],
         "domains": ["example.com"],
         "existing": "update",
+        "notify": [],
+        "captcha": "none",
+        "confirm": False,
+        "keep_days": 365,
         "created_by": api.ref(token),
         "created_at": made["created_at"],
     }
