@@ -62,7 +62,7 @@ import uuid
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
 from typing import Any, NamedTuple, Optional
@@ -158,6 +158,7 @@ a_header_name = text_like(
     "[A-Za-z0-9-]{1,100}", "a header's name such as CF-Connecting-IP"
 )
 a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
+a_log_format = text_like("text|json", "text or json")
 an_account = text_like(
     "[A-Za-z0-9]{2,64}", "an account SID: AC and 32 hexadecimal digits"
 )
@@ -230,171 +231,105 @@ def some_fields(text: str) -> tuple:
     return names
 
 
-def setting(variable: str, cast: Callable, default: Optional[str], about: str) -> Any:
-    row = {"var": variable, "cast": cast, "default": default, "about": about}
-    return field(metadata=row)
+class Setting(NamedTuple):
+    variable: str
+    cast: Callable
+    default: Optional[str]
+    about: str
 
 
-@dataclass(frozen=True)
 class Config:
-    """Every setting. `--help` and the README's table come from these rows."""
+    """Every setting: a row each, or two. `--help` and the README's table come from
+    them; an instance has the values."""
 
-    port: int = setting("PORT", a_port, "8080", "the port to listen on")
-    host: str = setting("CONTACTAPI_HOST", str, "127.0.0.1", "the address to listen on")
-    database: str = setting(
-        "DATABASE_URL", a_database, "sqlite:///contacts.db", "where the data is kept"
-    )
-    secret_key: Optional[str] = setting(
-        "CONTACTAPI_SECRET_KEY",
-        a_secret_key,
-        None,
-        "a secret key of your own choice for the workspace `default`, valid while set",
-    )
-    rate_limit: Optional[tuple] = setting(
-        "CONTACTAPI_RATE_LIMIT", a_rate, "100/60", "requests/seconds per key, or `off`"
-    )
-    max_body: int = setting(
-        "CONTACTAPI_MAX_BODY",
-        a_number(1024, 2**26),
-        "65536",
-        "bytes of a request's body, and of a record's fields",
-    )
-    threads: int = setting(
-        "CONTACTAPI_THREADS",
-        a_number(1, 256),
-        "8",
-        "one for what is short, the others for what may take long",
-    )
-    trusted_proxy: tuple = setting(
-        "CONTACTAPI_TRUSTED_PROXY",
-        some_proxies,
-        None,
-        "the address whose X-Forwarded-* is believed; `*` on Heroku-style platforms",
-    )
-    proxy_hops: int = setting(
-        "CONTACTAPI_PROXY_HOPS",
-        a_number(1, 20),
-        "1",
-        "how many proxies stand before the server",
-    )
-    client_ip_header: Optional[str] = setting(
-        "CONTACTAPI_CLIENT_IP_HEADER",
-        a_header,
-        None,
-        "where the trusted proxy names the client, if not in X-Forwarded-For",
-    )
-    retention_days: Optional[int] = setting(
-        "CONTACTAPI_RETENTION_DAYS",
-        a_number(1, 36500),
-        None,
-        "contacts that nobody touched for so long are deleted",
-    )
-    history_days: int = setting(
-        "CONTACTAPI_HISTORY_DAYS", a_number(1, 36500), "365", "how long events are kept"
-    )
-    backup_dir: Optional[str] = setting(
-        "CONTACTAPI_BACKUP_DIR",
-        str,
-        None,
-        "a backup is put there every night, seven are kept",
-    )
-    index_fields: tuple = setting(
-        "CONTACTAPI_INDEX_FIELDS",
-        some_fields,
-        "",
-        "fields (comma-separated) whose `filter[…]` is indexed",
-    )
-    public_url: Optional[str] = setting(
-        "CONTACTAPI_PUBLIC_URL",
-        a_base_url,
-        None,
-        "this server's own URL as others see it",
-    )
-    call_prefixes: tuple = setting(
-        "CONTACTAPI_CALL_PREFIXES",
-        some_prefixes,
-        None,
-        "where Twilio may call: `+44,+49`, or `*`",
-    )
-    calls_per_day: int = setting(
-        "CONTACTAPI_CALLS_PER_DAY",
-        a_number(0),
-        "100",
-        "calls through Twilio, all workspaces together",
-    )
-    twilio_sid: Optional[str] = setting(
-        "TWILIO_ACCOUNT_SID", an_account, None, "the account that places calls"
-    )
-    twilio_token: Optional[str] = setting(
-        "TWILIO_AUTH_TOKEN", str, None, "its auth token"
-    )
-    twilio_voice_url: Optional[str] = setting(
-        "TWILIO_VOICE_URL", a_url, None, "the TwiML that a call runs"
-    )
-    twilio_from: Optional[str] = setting(
-        "TWILIO_FROM_NUMBER",
-        a_from_number,
-        None,
-        "calls come from here unless they say",
-    )
-    twilio_base: str = setting(
-        "TWILIO_API_BASE",
-        a_base_url,
-        "https://api.twilio.com",
-        "another region, or a test double",
-    )
-    log_format: str = setting(
-        "CONTACTAPI_LOG",
-        text_like("text|json", "text or json"),
-        "text",
-        "`text`, or `json` lines",
-    )
+    # fmt: off
+    port = Setting("PORT", a_port, "8080", "the port to listen on")
+    host = Setting("CONTACTAPI_HOST", str, "127.0.0.1", "the address to listen on")
+    database = Setting("DATABASE_URL", a_database, "sqlite:///contacts.db",
+        "where the data is kept")
+    secret_key = Setting("CONTACTAPI_SECRET_KEY", a_secret_key, None,
+        "a secret key of your own choice for the workspace `default`, valid while set")
+    rate_limit = Setting("CONTACTAPI_RATE_LIMIT", a_rate, "100/60",
+        "requests/seconds per key, or `off`")
+    max_body = Setting("CONTACTAPI_MAX_BODY", a_number(1024, 2**26), "65536",
+        "bytes of a request's body, and of a record's fields")
+    threads = Setting("CONTACTAPI_THREADS", a_number(1, 256), "8",
+        "one for what is short, the others for what may take long")
+    trusted_proxy = Setting("CONTACTAPI_TRUSTED_PROXY", some_proxies, None,
+        "the address whose X-Forwarded-* is believed; `*` on Heroku-style platforms")
+    proxy_hops = Setting("CONTACTAPI_PROXY_HOPS", a_number(1, 20), "1",
+        "how many proxies stand before the server")
+    client_ip_header = Setting("CONTACTAPI_CLIENT_IP_HEADER", a_header, None,
+        "where the trusted proxy names the client, if not in X-Forwarded-For")
+    retention_days = Setting("CONTACTAPI_RETENTION_DAYS", a_number(1, 36500), None,
+        "contacts that nobody touched for so long are deleted")
+    history_days = Setting("CONTACTAPI_HISTORY_DAYS", a_number(1, 36500), "365",
+        "how long events are kept")
+    backup_dir = Setting("CONTACTAPI_BACKUP_DIR", str, None,
+        "a backup is put there every night, seven are kept")
+    index_fields = Setting("CONTACTAPI_INDEX_FIELDS", some_fields, "",
+        "fields (comma-separated) whose `filter[…]` is indexed")
+    public_url = Setting("CONTACTAPI_PUBLIC_URL", a_base_url, None,
+        "this server's own URL as others see it")
+    call_prefixes = Setting("CONTACTAPI_CALL_PREFIXES", some_prefixes, None,
+        "where Twilio may call: `+44,+49`, or `*`")
+    calls_per_day = Setting("CONTACTAPI_CALLS_PER_DAY", a_number(0), "100",
+        "calls through Twilio, all workspaces together")
+    twilio_sid = Setting("TWILIO_ACCOUNT_SID", an_account, None,
+        "the account that places calls")
+    twilio_token = Setting("TWILIO_AUTH_TOKEN", str, None, "its auth token")
+    twilio_voice_url = Setting("TWILIO_VOICE_URL", a_url, None,
+        "the TwiML that a call runs")
+    twilio_from = Setting("TWILIO_FROM_NUMBER", a_from_number, None,
+        "calls come from here unless they say")
+    twilio_base = Setting("TWILIO_API_BASE", a_base_url, "https://api.twilio.com",
+        "another region, or a test double")
+    log_format = Setting("CONTACTAPI_LOG", a_log_format, "text",
+        "`text`, or `json` lines")
+    # fmt: on
+
+    @classmethod
+    def rows(cls) -> dict:
+        return {n: row for n, row in vars(cls).items() if isinstance(row, Setting)}
 
     @classmethod
     def from_env(cls, environ: dict) -> "Config":
         """The only reader of the environment. Raises Mistake, naming the variable."""
-        known = [row.metadata["var"] for row in fields(cls)]
-        for name in environ:
-            if name.startswith("CONTACTAPI_") and name not in known:
-                refuse_unknown_variable(name, known)
-        values = {}
-        for row in fields(cls):
-            text = environ.get(row.metadata["var"]) or row.metadata["default"]
+        config, rows = cls(), cls.rows()
+        refuse_unknown(environ, [row.variable for row in rows.values()])
+        for name, (variable, cast, default, _) in rows.items():
+            text = environ.get(variable) or default
             try:
-                values[row.name] = None if text is None else row.metadata["cast"](text)
+                setattr(config, name, None if text is None else cast(text))
             except ValueError as err:
-                message = f"{row.metadata['var']} cannot be read: give {err}"
-                raise Mistake(message) from None
-        config = cls(**values)
-        config.refuse_header_of_anyone()
+                raise Mistake(f"{variable} cannot be read: give {err}") from None
+        if config.client_ip_header and not config.trusted_proxy:
+            message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
+            raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
         for extra in EXTRAS:
             extra.refuse_half(config)
         return config
 
-    def refuse_header_of_anyone(self) -> None:
-        if self.client_ip_header and not self.trusted_proxy:
-            message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
-            raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
-
     def has(self, variable: str) -> bool:
-        names = (row.name for row in fields(self) if row.metadata["var"] == variable)
+        names = (n for n, row in self.rows().items() if row.variable == variable)
         return bool(getattr(self, next(names)))
 
     @classmethod
     def table(cls) -> list:
         """(variable, default, help) of every setting, for --help and the README."""
-        rows = [row.metadata for row in fields(cls)]
-        return [(row["var"], row["default"] or "none", row["about"]) for row in rows]
+        rows = cls.rows().values()
+        return [(row.variable, row.default or "none", row.about) for row in rows]
 
 
-def refuse_unknown_variable(name: str, known: list) -> None:
-    # Container platforms inject these for a service that is named contactapi.
-    if re.match(r"CONTACTAPI_(PORT|SERVICE_)", name):
-        return
-    import difflib  # for this mistake alone, and 250 KB
+def refuse_unknown(environ: dict, known: list) -> None:
+    for name in environ:
+        # Container platforms inject some for a service that is named contactapi.
+        injected = re.match(r"CONTACTAPI_(PORT|SERVICE_)", name)
+        if name.startswith("CONTACTAPI_") and name not in known and not injected:
+            import difflib  # for this mistake alone, and 250 KB
 
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-    raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
 
 
 # -- extras: what not everyone needs
