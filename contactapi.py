@@ -65,6 +65,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 from urllib.parse import quote as percent_encode
@@ -238,7 +239,7 @@ class Setting(NamedTuple):
     about: str
 
 
-class Config:
+class Config(SimpleNamespace):
     """Every setting: a row each, or two. `--help` and the README's table come from
     them; an instance has the values."""
 
