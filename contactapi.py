@@ -4513,9 +4513,9 @@ def read_cursor(query: dict) -> Optional[int]:
 
 def yes_or_no(query: dict, name: str) -> bool:
     text = query.get(name, "false")
-    if text not in ("true", "false"):
-        raise InvalidRequest(f"{name} is true or false", name)
-    return text == "true"
+    if text not in ("true", "1", "false", "0"):
+        raise InvalidRequest(f"{name} is true or false, 1 or 0", name)
+    return text in ("true", "1")
 
 
 TIMES = {

@@ -29,6 +29,7 @@ from contactapi import (
     iso6,
     parse_object,
     read_query,
+    yes_or_no,
 )
 from extras.csv_rows import (
     MORE,
@@ -54,7 +55,7 @@ def setup(app: Api, services: Services, config: Config) -> None:
 def add_csv(app: Api, records: Records) -> None:
     def write(workspace: int, filters: Filters) -> Iterator[str]:
         query = dict(read_query())
-        raw, bom = (query.get(name) == "1" for name in ("raw", "bom"))
+        raw, bom = (yes_or_no(query, name) for name in ("raw", "bom"))
         rows = functools.partial(records.oldest_first, workspace, filters)
         return csv_file(records.kind, rows, raw, bom)
 

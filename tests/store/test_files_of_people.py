@@ -235,3 +235,11 @@ def test_what_is_for_csv_alone_is_wrong_usage_elsewhere(
         (tmp_path / name).write_text("")
     status, out, err = shell(*arguments.split())
     assert (status, out) == (2, "") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("query", ["raw=AAA", "raw=", "bom=2", "bom=yes"])
+def test_an_option_of_the_csv_export_that_cannot_be_read_is_400(api, query):
+    answer = api.get(f"/v1/contacts.csv?{query}")
+    name = query.partition("=")[0]
+    assert failure(answer) == (400, "invalid_request", name)
+    assert api.get(f"/v1/contacts.csv?{name}=0").status_int == 200
