@@ -11,7 +11,7 @@ The order of this file is its architecture. A section uses only sections above i
     Errors             one class per answer that is not a success
     Values             emails, names, documents, ids, times, keys, domains; no I/O
     Storage            models, schema, group commit, all that is SQLite's own
-    Outbox             what is to be sent: a durable queue, a worker, senders
+    Outbox             what is to be sent: a durable queue, its senders
     Services           the rules: records, keys, events, calls; no HTTP
     Limiter            the sliding window
     Wire formats       JSON shapes
@@ -1485,24 +1485,72 @@ class Position(peewee.AutoField):
         return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
 
 
+class Event(Model):
+    """One line of the log: its id is its place in the order of commits. `owner` and
+    `subject` (a kind's name, a row's number: numbers that only grow keep the index
+    fast) name the record whose deletion erases it, a tombstone has none; `data` is
+    the record as /v1 showed it. A visitor's event may rest on an earlier, whole one of
+    the record, its `base` (an id): its `data` is then what differs from that one.
+    `restated` is one that tells the log's readers, but no history, what a record still
+    is after its history was erased: who had not read so far would never hear of it."""
+
+    id = Position()
+    workspace = of_workspace()
+    type = peewee.TextField()
+    record = peewee.TextField()
+    owner = peewee.TextField()
+    subject = peewee.IntegerField(null=True)
+    created_at = peewee.BigIntegerField()
+    key = peewee.TextField()
+    changed = peewee.TextField()
+    submitted = peewee.TextField(null=True)
+    data = peewee.TextField()
+    base = peewee.BigIntegerField(null=True)
+    restated = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 0")])
+
+    class Meta:
+        indexes = ((("subject", "owner"), False),)
+
+
 class Delivery(Model):
-    """One thing to be sent, once or until it was taken. `due_at` is when it is to be
-    looked at next: to be sent, or, while it is being sent, as interrupted."""
+    """One thing to be sent, once or until it was taken: of a call, or of an event or a
+    submission (their rows' numbers; an event may expire before what tells of it). What
+    is sent is made of that when it is sent. `due_at` is when it is to be looked at
+    next: to be sent, or, while it is being sent, as interrupted."""
 
     id = Position()
     workspace = of_workspace(index=False)
     sender = peewee.TextField()
     target = peewee.TextField()
+    endpoint = peewee.TextField()
     call = peewee.ForeignKeyField(Call, null=True, on_delete="CASCADE")
+    event = peewee.ForeignKeyField(Event, null=True, on_delete="CASCADE")
+    submission = peewee.BigIntegerField(null=True, index=True)
     state = peewee.TextField()
     tries = peewee.IntegerField()
-    due_at = peewee.BigIntegerField(null=True, index=True)
+    due_at = peewee.BigIntegerField(null=True)
     last_status = peewee.IntegerField(null=True)
     last_answer = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField(index=True)
 
     class Meta:
-        indexes = ((("target", "state"), False),)
+        indexes = ((("endpoint", "due_at"), False), (("workspace", "call"), False))
+
+
+class Endpoint(Model):
+    """Where deliveries go one at a time. `due_at` is since when, or from when, there is
+    something to do: not before `lapses_at`, which ends what is being sent (or did, and
+    then others come first), nor before `free_at`, after failures."""
+
+    name = peewee.TextField(primary_key=True)
+    sender = peewee.TextField()
+    due_at = peewee.BigIntegerField(null=True)
+    lapses_at = peewee.BigIntegerField()
+    free_at = peewee.BigIntegerField()
+    failures = peewee.IntegerField()  # tries in vain since one was not
+
+    class Meta:
+        indexes = ((("sender", "due_at"), False),)
 
 
 class Answer(Model):
@@ -1565,33 +1613,6 @@ class Key(Model):
     def ref(self) -> str:
         """How it is named outside; CONTACTAPI_SECRET_KEY is in no table."""
         return f"key_{self.uid}" if self.uid else "env"
-
-
-class Event(Model):
-    """One line of the log: its id is its place in the order of commits. `owner` and
-    `subject` (a kind's name, a row's number: numbers that only grow keep the index
-    fast) name the record whose deletion erases it, a tombstone has none; `data` is
-    the record as /v1 showed it. A visitor's event may rest on an earlier, whole one of
-    the record, its `base` (an id): its `data` is then what differs from that one.
-    `restated` is one that tells the log's readers, but no history, what a record still
-    is after its history was erased: who had not read so far would never hear of it."""
-
-    id = Position()
-    workspace = of_workspace()
-    type = peewee.TextField()
-    record = peewee.TextField()
-    owner = peewee.TextField()
-    subject = peewee.IntegerField(null=True)
-    created_at = peewee.BigIntegerField()
-    key = peewee.TextField()
-    changed = peewee.TextField()
-    submitted = peewee.TextField(null=True)
-    data = peewee.TextField()
-    base = peewee.BigIntegerField(null=True)
-    restated = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 0")])
-
-    class Meta:
-        indexes = ((("subject", "owner"), False),)
 
 
 class Note(Model):
@@ -1671,8 +1692,8 @@ def models() -> tuple:
     """Of every table, each after those to which it refers."""
     records = [kind.model for kind in KINDS]
     return (
-        *(Workspace, Tally, *records, OldUid, Call, Dialling, Delivery, Answer, Key),
-        *(Event, Note),
+        *(Workspace, Tally, *records, OldUid, Call, Dialling),
+        *(Event, Delivery, Endpoint, Answer, Key, Note),
     )
 
 
@@ -1971,6 +1992,11 @@ class Store:
             self.writing.close_all()
             self.reading.close_all()
 
+    def leave(self) -> None:
+        """A thread that ends closes its own connection."""
+        if not self.closed:
+            self.reading.close()
+
     def interrupt_all(self) -> None:
         """Ends what is running in any thread."""
         self.writing.interrupt_all()
@@ -2153,11 +2179,13 @@ class Reply(NamedTuple):
 
 class NotTaken(Exception):
     """It certainly was not taken and may be sent again, after so many `seconds` where
-    the other side named some."""
+    the other side named some. `blameless`: that says nothing against the endpoint."""
 
-    def __init__(self, reply: Reply, seconds: Optional[int] = None):
+    def __init__(
+        self, reply: Reply, seconds: Optional[int] = None, blameless: bool = False
+    ):
         super().__init__(reply.text)
-        self.reply, self.seconds = reply, seconds
+        self.reply, self.seconds, self.blameless = reply, seconds, blameless
 
 
 class Refused(Exception):
@@ -2169,34 +2197,50 @@ class Refused(Exception):
         self.reply = reply
 
 
+class NotNow(Exception):
+    """Nothing was tried: the endpoint is to wait for so many seconds."""
+
+    def __init__(self, seconds: float):
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class DeliveryRow(NamedTuple):
     id: int
     workspace: int
     sender: str
     target: str
+    endpoint: str
     call: Optional[int]
+    event: Optional[int]
+    submission: Optional[int]
     state: str
     tries: int  # begun so far
+    due_at: int
     created_at: int
 
 
 class Sender:
     """How one kind of thing is sent; an extra puts it among the outbox's `senders`.
-    `send` runs outside of any transaction, for as long as it takes, `delivered` and
-    `failed` inside the one that notes the same."""
+    `send` runs outside of any transaction, for as long as it takes, the others inside
+    the one that notes the same."""
 
-    RETRIES = ()  # seconds from each try to the next; after the last one it has failed
+    # Seconds from each try to the next; after the last one it has failed.
+    RETRIES = (1, 5, 30, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
     LEASE = 20  # seconds after which a try that nobody ended was interrupted
     EXPIRES = 30 * 86_400  # seconds after which it is not sent any more
     REPEATS = True  # whether one whose try was interrupted may be sent again
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        """What the other side said when it took it; else NotTaken or Refused. None
-        where it is not wanted any more: then nothing was sent."""
+        """What the other side said when it took it; else NotTaken, Refused or NotNow.
+        None where it is not wanted any more: then nothing was sent."""
         raise NotImplementedError
 
     def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
         pass
+
+    def missed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        """It was not taken, this time."""
 
     def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
         """It was refused, interrupted, tried in vain or too late."""
@@ -2204,13 +2248,21 @@ class Sender:
 
 class Outbox:
     """What is to be sent, kept in the transaction of what causes it: by a crash nothing
-    is lost. Each thing is claimed by one thread of one process, for a target one at a
-    time, and what comes of a claim that has lapsed meanwhile is passed over."""
+    is lost. Each thing is claimed by one thread of one process, one at a time for an
+    endpoint, and what comes of a claim that has lapsed meanwhile is passed over. A look
+    asks the endpoints when they are due: it costs the same however much waits."""
 
     KEPT = 30 * 86_400  # seconds
+    FEW = 5  # tries in vain after which an endpoint is tried by the schedule
+    NEVER = 2**62
     SELECT = (
-        "SELECT id, workspace_id, sender, target, call_id, state, tries, created_at "
-        "FROM delivery "
+        "SELECT id, workspace_id, sender, target, endpoint, call_id, event_id, "
+        "submission, state, tries, due_at, created_at FROM delivery "
+    )
+    IS_DUE = (
+        "UPDATE endpoint SET due_at = (SELECT max(delivery.due_at, lapses_at, free_at) "
+        "FROM delivery WHERE endpoint = name AND delivery.due_at IS NOT NULL "
+        "ORDER BY delivery.due_at LIMIT 1)"
     )
 
     def __init__(self, store: Store, clock: Callable, chance: Callable = random.random):
@@ -2219,63 +2271,141 @@ class Outbox:
         self.wake = threading.Event()  # set after a commit that brought something
 
     def add(
-        self, workspace: int, sender: str, target: str, call: Optional[int] = None
+        self,
+        workspace: int,
+        sender: str,
+        target: str,
+        endpoint: Optional[str] = None,
+        *,
+        call: Optional[int] = None,
+        event: Optional[int] = None,
+        submission: Optional[int] = None,
+        due_at: Optional[int] = None,
     ) -> None:
-        """Inside a transaction; due at once. It goes with the call that it is of."""
+        """Inside a transaction; due at once unless told when. The target is its own
+        endpoint where none is named. It goes with what it is of."""
         now = self._now()
+        endpoint, due_at = endpoint or target, due_at or now
         self.store.run(
-            "INSERT INTO delivery (workspace_id, sender, target, call_id, state, "
-            "tries, due_at, created_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
-            (workspace, sender, target, call, WAITING, now, now),
+            "INSERT INTO delivery (workspace_id, sender, target, endpoint, call_id, "
+            "event_id, submission, state, tries, due_at, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+            (
+                *(workspace, sender, target, endpoint, call, event, submission),
+                *(WAITING, due_at, now),
+            ),
+        )
+        self.store.run(
+            "INSERT INTO endpoint (name, sender, due_at, lapses_at, free_at, failures) "
+            "VALUES (?1, ?2, ?3, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET "
+            "due_at = max(lapses_at, free_at, min(coalesce(due_at, ?3), ?3))",
+            (endpoint, sender, due_at),
         )
 
-    def due(self) -> Optional[DeliveryRow]:
-        """What has waited longest of all that a sender is here for: to be sent, or
-        interrupted while it was."""
-        marks = ",".join("?" * len(self.senders))
-        row = self.store.row(
-            f"{self.SELECT} WHERE due_at <= ?1 AND sender IN ({marks}) AND NOT EXISTS "
-            "(SELECT 1 FROM delivery AS other WHERE other.target = delivery.target "
-            f"AND other.state = '{SENDING}' AND other.due_at > ?1) "
-            "ORDER BY due_at, id LIMIT 1",
-            (self._now(), *self.senders),
-        )
-        return row and DeliveryRow._make(row)
+    def begin(self) -> None:
+        """At a server's start all that waits after a try is due, oldest first."""
+
+        def work() -> None:
+            self.store.run(
+                "UPDATE delivery SET due_at = created_at WHERE state = ? AND tries > 0",
+                (WAITING,),
+            )
+            begins_anew = (
+                "UPDATE endpoint SET failures = 0, free_at = 0 WHERE free_at < ?"
+            )
+            self.store.run(begins_anew, (self.NEVER,))
+            self.store.run(self.IS_DUE)
+
+        self.store.write(work)
 
     def step(self) -> bool:
-        """Whether there was something to do, if only to find that it is too late."""
-        if self.due() is None:  # a look that waits for no writer
-            return False
-        if claimed := self.store.write(self._claim):
-            self._send(claimed)
-        return True
+        """Sends one that is due, if there is any."""
+        claimed = self.claim()
+        if claimed:
+            self.send(claimed)
+        return claimed is not None
 
-    def _claim(self) -> Optional[DeliveryRow]:
+    def claim(self) -> Optional[DeliveryRow]:
         """The next that is due, with this try begun."""
-        delivery = self.due()
-        if delivery is None:  # another process was faster
+        if self._due_endpoint() is None:  # a look that waits for no writer
             return None
-        sender, now = self.senders[delivery.sender], self._now()
+        return self.store.write(self._claim)
+
+    def send(
+        self, delivery: DeliveryRow, more: Callable = lambda: False
+    ) -> Optional[DeliveryRow]:
+        """Sends what was claimed. If there are to be `more`, the next of its endpoint,
+        claimed in the transaction that notes what came of this."""
+        note = self._try(delivery)
+
+        def work() -> Optional[DeliveryRow]:
+            note()
+            return self._claim(delivery.endpoint) if more() else None
+
+        return self.store.write(work)
+
+    def _due_endpoint(self, only: Optional[str] = None) -> Optional[str]:
+        """The one that has waited longest of all that a sender is here for."""
+        sql = "SELECT due_at, name FROM endpoint WHERE sender = ?1 AND due_at <= ?2 "
+        sql += "AND name = ?3" if only else "ORDER BY due_at LIMIT 1"
+        params = (self._now(), only) if only else (self._now(),)
+        rows = (self.store.row(sql, (sender, *params)) for sender in self.senders)
+        return min(filter(None, rows), default=(0, None))[1]
+
+    # inside a transaction
+
+    def _claim(self, only: Optional[str] = None) -> Optional[DeliveryRow]:
+        """None where another process was faster, too. What must not be sent any more
+        is passed by, some at a time."""
+        for _ in range(100):
+            endpoint = self._due_endpoint(only)
+            delivery = endpoint and self._first(endpoint)
+            if endpoint is None:
+                return None
+            if delivery is None:  # it was erased
+                self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
+            elif why := self._why_not(delivery):
+                self._fail(delivery, Reply(why))
+            else:
+                return self._begin(delivery)
+        return None
+
+    def _first(self, endpoint: str) -> Optional[DeliveryRow]:
+        where = "WHERE endpoint = ? AND due_at <= ? ORDER BY due_at, id LIMIT 1"
+        row = self.store.row(self.SELECT + where, (endpoint, self._now()))
+        return row and DeliveryRow._make(row)
+
+    def _why_not(self, delivery: DeliveryRow) -> str:
+        sender = self.senders[delivery.sender]
         again = sender.REPEATS and delivery.tries <= len(sender.RETRIES)
         if delivery.state == SENDING and not again:
-            return self._fail(delivery, Reply("interrupted: it may have got through"))
-        if now >= self._last_moment(delivery):
-            return self._fail(delivery, Reply("expired"))
-        claim = "UPDATE delivery SET state = ?, tries = ?, due_at = ? WHERE id = ?"
-        lapses = now + micros(sender.LEASE)
-        self.store.run(claim, (SENDING, delivery.tries + 1, lapses, delivery.id))
-        return delivery._replace(state=SENDING, tries=delivery.tries + 1)
+            return "interrupted: it may have got through"
+        return "expired" if self._now() >= self._last_moment(delivery) else ""
 
-    def _send(self, delivery: DeliveryRow) -> None:
+    def _begin(self, delivery: DeliveryRow) -> DeliveryRow:
+        lapses_at = self._now() + micros(self.senders[delivery.sender].LEASE)
+        claim = (
+            "UPDATE delivery SET state = ?, tries = tries + 1, due_at = ? WHERE id = ?"
+        )
+        self.store.run(claim, (SENDING, lapses_at, delivery.id))
+        take = "UPDATE endpoint SET lapses_at = ?1, due_at = ?1 WHERE name = ?2"
+        self.store.run(take, (lapses_at, delivery.endpoint))
+        tries = delivery.tries + 1
+        return delivery._replace(state=SENDING, tries=tries, due_at=lapses_at)
+
+    # what came of it
+
+    def _try(self, delivery: DeliveryRow) -> Callable:
+        """Outside of any; what is to be done inside one."""
         try:
             outcome, said = self._deliver, self.senders[delivery.sender].send(delivery)
         except NotTaken as err:
             outcome, said = self._put_off, err
         except Refused as err:
             outcome, said = self._fail, err.reply
-        self.store.write(lambda: outcome(delivery, said))
-
-    # inside a transaction: what came of it
+        except NotNow as err:
+            outcome, said = self._postpone, err
+        return lambda: outcome(delivery, said)
 
     def _deliver(self, delivery: DeliveryRow, reply: Optional[Reply]) -> None:
         if reply is None:
@@ -2288,14 +2418,26 @@ class Outbox:
             self.senders[delivery.sender].failed(delivery, reply)
 
     def _put_off(self, delivery: DeliveryRow, err: NotTaken) -> None:
-        """To when the other side said or, that not all come back at once, to 0.8 to 1.2
-        of what the schedule says; it expires while it waits, too."""
-        retries = self.senders[delivery.sender].RETRIES
-        if delivery.tries > len(retries):
-            return self._fail(delivery, err.reply)
-        pause = err.seconds or retries[delivery.tries - 1] * (0.8 + 0.4 * self.chance())
-        due_at = min(self._now() + micros(pause), self._last_moment(delivery))
-        self._note(delivery, WAITING, err.reply, due_at)
+        """To when the other side said, at most a day, or the schedule; it expires while
+        it waits, too."""
+        sender, now, due_at = self.senders[delivery.sender], self._now(), None
+        if delivery.tries <= len(sender.RETRIES):
+            named = min(err.seconds or 0, 86_400)
+            pause = named or self._jittered(sender.RETRIES[delivery.tries - 1])
+            due_at = min(now + micros(pause), self._last_moment(delivery))
+        state = WAITING if due_at else FAILED
+        if self._note(delivery, state, err.reply, due_at, not err.blameless):
+            sender.missed(delivery, err.reply)
+            if state == FAILED:
+                sender.failed(delivery, err.reply)
+
+    def _postpone(self, delivery: DeliveryRow, err: NotNow) -> None:
+        self.store.run(
+            "UPDATE delivery SET state = ?, tries = tries - 1, due_at = created_at "
+            "WHERE id = ? AND state = ? AND tries = ?",
+            (WAITING, delivery.id, delivery.state, delivery.tries),
+        )
+        self._leave(delivery, self._now() + micros(err.seconds), "failures")
 
     def _note(
         self,
@@ -2303,6 +2445,7 @@ class Outbox:
         state: str,
         reply: Reply,
         due_at: Optional[int] = None,
+        in_vain: bool = False,
     ) -> bool:
         """False where it has been erased, or is another's since its claim lapsed."""
         noted = self.store.run(
@@ -2313,13 +2456,65 @@ class Outbox:
                 *(delivery.id, delivery.state, delivery.tries),
             ),
         )
+        free_at = self._free_at(delivery) if in_vain else 0
+        self._leave(delivery, free_at, "failures + 1" if in_vain else "0")
         return noted.rowcount > 0
+
+    def _free_at(self, delivery: DeliveryRow) -> int:
+        """When an endpoint is tried again: after a FEW failures by the schedule."""
+        retries = self.senders[delivery.sender].RETRIES
+        sql = "SELECT failures FROM endpoint WHERE name = ?"
+        beyond = self.store.row(sql, (delivery.endpoint,))[0] + 1 - self.FEW
+        if beyond < 0 or not retries:
+            return 0
+        pause = self._jittered(retries[min(beyond, len(retries) - 1)])
+        return self._now() + micros(pause)
+
+    def _leave(self, delivery: DeliveryRow, free_at: int, failures: str) -> None:
+        """The endpoint, if it is ours still, behind those that are due by now; one that
+        is held stays so."""
+        self.store.run(
+            f"UPDATE endpoint SET lapses_at = ?, failures = {failures}, "
+            "free_at = iif(free_at < ?, ?, free_at) WHERE name = ? AND lapses_at = ?",
+            (
+                *(self._now(), self.NEVER, free_at),
+                *(delivery.endpoint, delivery.due_at),
+            ),
+        )
+        self.store.run(f"{self.IS_DUE} WHERE name = ?", (delivery.endpoint,))
+
+    def _jittered(self, seconds: float) -> float:
+        """0.8 to 1.2 of it, that not all come back at once."""
+        return seconds * (0.8 + 0.4 * self.chance())
 
     def _last_moment(self, delivery: DeliveryRow) -> int:
         return delivery.created_at + micros(self.senders[delivery.sender].EXPIRES)
 
     def _now(self) -> int:
         return micros(self.clock())
+
+    # inside a transaction: by hand
+
+    def again(self, delivery: int, endpoint: str) -> None:
+        """Has it sent once more, before all else that waits in its endpoint."""
+        sql = "UPDATE delivery SET state = ?, due_at = 0 WHERE id = ? AND state <> ?"
+        self.store.run(sql, (WAITING, delivery, SENDING))
+        self._set_free_at(endpoint, 0)
+
+    def hold(self, endpoint: str) -> None:
+        """What waits in it stays."""
+        self._set_free_at(endpoint, self.NEVER)
+
+    def release(self, endpoint: str) -> None:
+        """What waits in it is due."""
+        self._set_free_at(endpoint, 0)
+
+    def _set_free_at(self, endpoint: str, free_at: int) -> None:
+        sql = "UPDATE endpoint SET failures = 0, free_at = ? WHERE name = ?"
+        self.store.run(sql, (free_at, endpoint))
+        self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
+
+    # keeping
 
     def expire(self) -> None:
         """Deletes what has come to an end and was kept for long enough, some at a
@@ -2339,28 +2534,71 @@ class Outbox:
 
 
 class Worker(threading.Thread):
-    """Sends what is due, one after the other."""
+    """Looks for what is due. Each endpoint's is sent by a thread of its own, which ends
+    when no more is: a slow endpoint holds up no other."""
+
+    MOST, TURNS = (
+        16,
+        100,
+    )  # threads; deliveries by one until another endpoint has its turn
 
     def __init__(self, outbox: Outbox):
         super().__init__(name="outbox", daemon=True)
         self.outbox, self.stopped = outbox, False
+        self.places = threading.Semaphore(self.MOST)
 
     def run(self) -> None:
+        self.safely(self.outbox.begin)
         while not self.stopped:
             self.outbox.wake.wait(1)  # something may have become due, or another's
             self.outbox.wake.clear()
+            self.safely(self.look)
+
+    def safely(self, work: Callable) -> None:
+        try:
+            work()
+        except Unavailable:
+            time.sleep(1)  # the log has it; what waits keeps
+        except Exception as err:
+            log_failure("outbox", err)
+
+    def look(self) -> None:
+        while not self.stopped and self.places.acquire(timeout=1):
+            claimed = None
             try:
-                while not self.stopped and self.outbox.step():
-                    pass
-            except Unavailable:
-                time.sleep(1)  # the log has it; what waits keeps
-            except Exception as err:
-                log_failure("outbox", err)
+                claimed = self.outbox.claim()
+            finally:
+                if claimed is None:
+                    self.places.release()
+            if claimed is None:
+                return
+            threading.Thread(target=self.send, args=(claimed,), daemon=True).start()
+
+    def send(self, claimed: DeliveryRow) -> None:
+        """It and what else is due in its endpoint."""
+        turns = iter(range(1, self.TURNS))
+
+        def more() -> bool:
+            return not self.stopped and next(turns, None) is not None
+
+        def work() -> None:
+            delivery = claimed
+            while delivery:
+                delivery = self.outbox.send(delivery, more)
+
+        self.safely(work)
+        self.outbox.store.leave()
+        self.places.release()
+        self.outbox.wake.set()
 
     def stop(self) -> None:
+        """What is being sent may end: better known than not."""
         self.stopped = True
         self.outbox.wake.set()
-        self.join(timeout=3)  # what is being sent may end: better known than not
+        deadline = time.monotonic() + 3
+        self.join(timeout=3)
+        for _ in range(self.MOST):
+            self.places.acquire(timeout=max(0, deadline - time.monotonic()))
 
 
 ###############################################################################
@@ -3663,8 +3901,9 @@ class Records:
 PROGRESS = ("initiating", "queued", "ringing", "in-progress")
 ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
 STAGE = {name: stage for stage, name in enumerate(PROGRESS)} | dict.fromkeys(ENDS, 4)
-# The outbox's senders that place a call and end it, where an extra brings them.
-DIAL, HANGUP = "call", "hangup"
+# The outbox's senders that place a call and end it, where an extra brings them, and
+# their endpoint.
+DIAL, HANGUP, DIALLER = "call", "hangup", "dialler"
 
 
 class CallRow(NamedTuple):
@@ -3814,7 +4053,7 @@ class Calls:
         )
         row = self.find("call.id = ?", made.lastrowid)
         if self.dialler:
-            self.outbox.add(row.workspace, DIAL, phone, row.id)
+            self.outbox.add(row.workspace, DIAL, phone, DIALLER, call=row.id)
         self._tell("created", caller.ref, row, list(CALL_FIELDS))
         return row
 
@@ -3909,7 +4148,8 @@ class Calls:
 
     def hang_up(self, row: CallRow) -> None:
         """Asks who placed it to end it; before that, being canceled is enough."""
-        self.outbox.add(row.workspace, HANGUP, row.phone_number, row.id)
+        number = row.phone_number
+        self.outbox.add(row.workspace, HANGUP, number, DIALLER, call=row.id)
 
     def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]

@@ -60,6 +60,13 @@ class Unanswered(Refused):
     """Nobody knows whether Twilio took the request."""
 
 
+class Untaken(NotTaken):
+    """Somebody waits for each call: it has its own schedule, whatever failed before."""
+
+    def __init__(self, text: str, *status: int, seconds: Optional[int] = None):
+        super().__init__(Reply(text, *status), seconds, blameless=True)
+
+
 class Twilio:
     """The two requests of Twilio's REST API that we make (2010-04-01, Calls). Each
     raises NotTaken where Twilio certainly did not take it, else Refused."""
@@ -125,7 +132,7 @@ class Twilio:
         try:
             connection.connect()
         except OSError:
-            raise NotTaken(Reply("Twilio cannot be reached")) from None
+            raise Untaken("Twilio cannot be reached") from None
         return connection
 
     def read(self, answer: http.client.HTTPResponse, body: bytes) -> dict:
@@ -133,7 +140,7 @@ class Twilio:
         # 503 is said before any work; so is a 5xx by something that has no words.
         if status in (429, 503) or (status >= 500 and not body):
             pause = small_number(answer.getheader("Retry-After", ""))
-            raise NotTaken(Reply("Twilio did not take it", status), pause)
+            raise Untaken("Twilio did not take it", status, seconds=pause)
         try:
             said = parse_object(body)
         except InvalidRequest:

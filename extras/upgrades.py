@@ -65,22 +65,33 @@ UPDATE "event" SET "restated" = 1, "owner" = replace("owner", ' restated', '')
 DELIVERIES = """
 CREATE TABLE "delivery" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     "workspace_id" INTEGER NOT NULL, "sender" TEXT NOT NULL, "target" TEXT NOT NULL,
-    "call_id" INTEGER, "state" TEXT NOT NULL, "tries" INTEGER NOT NULL,
+    "endpoint" TEXT NOT NULL, "call_id" INTEGER, "event_id" INTEGER,
+    "submission" INTEGER,
+    "state" TEXT NOT NULL, "tries" INTEGER NOT NULL,
     "due_at" INTEGER, "last_status" INTEGER, "last_answer" TEXT,
     "created_at" INTEGER NOT NULL,
     FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE,
-    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE);
+    FOREIGN KEY ("call_id") REFERENCES "call" ("id") ON DELETE CASCADE,
+    FOREIGN KEY ("event_id") REFERENCES "event" ("id") ON DELETE CASCADE);
 CREATE INDEX "delivery_call_id" ON "delivery" ("call_id");
-CREATE INDEX "delivery_due_at" ON "delivery" ("due_at");
+CREATE INDEX "delivery_event_id" ON "delivery" ("event_id");
+CREATE INDEX "delivery_submission" ON "delivery" ("submission");
 CREATE INDEX "delivery_created_at" ON "delivery" ("created_at");
-CREATE INDEX "delivery_target_state" ON "delivery" ("target", "state");
-INSERT INTO "delivery" ("workspace_id", "sender", "target", "call_id", "state",
-    "tries", "due_at", "created_at") SELECT "workspace_id",
-    iif("dial" = 'hangup', 'hangup', 'call'), "phone_number", "id",
+CREATE INDEX "delivery_endpoint_due_at" ON "delivery" ("endpoint", "due_at");
+CREATE INDEX "delivery_workspace_id_call_id" ON "delivery" ("workspace_id", "call_id");
+CREATE TABLE "endpoint" ("name" TEXT NOT NULL PRIMARY KEY, "sender" TEXT NOT NULL,
+    "due_at" INTEGER, "lapses_at" INTEGER NOT NULL, "free_at" INTEGER NOT NULL,
+    "failures" INTEGER NOT NULL);
+CREATE INDEX "endpoint_sender_due_at" ON "endpoint" ("sender", "due_at");
+INSERT INTO "delivery" ("workspace_id", "sender", "target", "endpoint", "call_id",
+    "state", "tries", "due_at", "created_at") SELECT "workspace_id",
+    iif("dial" = 'hangup', 'hangup', 'call'), "phone_number", 'dialler', "id",
     iif("dial" = 'dial', 'sending', 'waiting'), "dial" = 'dial',
     "due_at" + iif("dial" = 'dial', 20000000, 0),
     iif("dial" = 'hangup', "updated_at", "created_at")
     FROM "call" WHERE "dial" IS NOT NULL ORDER BY "due_at";
+INSERT INTO "endpoint" SELECT 'dialler', 'call', min("due_at"), 0, 0, 0 FROM "delivery"
+    HAVING count(*);
 DROP INDEX "call_dial";
 ALTER TABLE "call" DROP COLUMN "dial";
 ALTER TABLE "call" DROP COLUMN "due_at";

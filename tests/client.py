@@ -522,6 +522,17 @@ def files_of(folder):
 
 
 @contextlib.contextmanager
+def running_worker(outbox, worker=None):
+    """Within, what is due is sent as a server does it."""
+    worker = worker or contactapi.Worker(outbox)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+@contextlib.contextmanager
 def a_busy_writer(store):
     """Within, a thread stands inside an open write transaction."""
     inside, leave = threading.Event(), threading.Event()

@@ -49,9 +49,13 @@ def deliveries(server):
 
 def turn_the_clock(server, seconds):
     """Puts what the outbox of a server that stands still is to do into the past."""
-    sql = "UPDATE delivery SET due_at = due_at - ?"
+    shift = "due_at = due_at - :s"
     with contextlib.closing(sqlite3.connect(server.database, timeout=60)) as db, db:
-        db.execute(sql, (seconds * 1_000_000,))
+        for sql in (
+            f"UPDATE delivery SET {shift}",
+            f"UPDATE endpoint SET {shift}, lapses_at = lapses_at - :s",
+        ):
+            db.execute(sql, {"s": seconds * 1_000_000})
 
 
 def test_a_call_is_placed_once_and_its_callbacks_move_it(serve, twilio):

@@ -1,15 +1,14 @@
 """The outbox: claimed once, one at a time for a target, tried again by a schedule."""
 
 import random
-import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 
 import contactapi
-from client import called, keep_house
-from contactapi import NotTaken, Outbox, Refused, Reply, Sender
+from client import called, keep_house, running_worker
+from contactapi import NotNow, NotTaken, Outbox, Refused, Reply, Sender, Worker
 from processes import until
 
 DAY = 86_400
@@ -62,7 +61,7 @@ def another(api, **options):
 def add(outbox, *targets, sender="fake"):
     def work():
         for target in targets:
-            outbox.add(1, sender, target, None)
+            outbox.add(1, sender, target)
 
     outbox.store.write(work)
 
@@ -97,7 +96,7 @@ def test_what_is_added_is_sent_once_oldest_first_and_told(api, outbox):
 
 def test_what_a_transaction_that_fails_added_is_not_sent(outbox):
     def work():
-        outbox.add(1, "fake", "a", None)
+        outbox.add(1, "fake", "a")
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -236,7 +235,7 @@ def test_what_is_interrupted_each_time_has_failed_after_the_last(api):
         with pytest.raises(SystemExit):
             outbox.step()
         api.turn(20)
-    assert outbox.step() and not outbox.step()
+    assert not outbox.step()
     interrupted = ("failed", "a", "interrupted: it may have got through")
     assert outbox.senders["fake"].heard == [interrupted]
 
@@ -278,7 +277,9 @@ def test_a_delivery_goes_with_its_contact(api):
     for ref in (gone, stays):
         uid = called(api, ref)["id"].removeprefix("call_")
         number = api.services.calls.find("call.uid = ?", uid).id
-        api.services.store.write(lambda n=number, r=ref: outbox.add(1, "fake", r, n))
+        api.services.store.write(
+            lambda n=number, r=ref: outbox.add(1, "fake", r, call=n)
+        )
     api.ask("DELETE", f"/v1/contacts/{gone}")
     assert drain(outbox) == [stays]
 
@@ -308,41 +309,290 @@ def test_what_has_ended_is_kept_for_30_days_and_what_waits_for_ever(api, outbox)
     assert [row[0] for row in kept(outbox)] == ["b", "c"]
 
 
-def test_a_look_at_ten_thousand_that_wait_reads_no_more_than_at_ten(api, outbox):
-    path, steps = api.services.store.path, []
+@pytest.mark.parametrize("endpoint", [None, "one for all"])
+def test_a_claim_among_ten_thousand_that_wait_is_as_much_work_as_among_ten(
+    outbox, endpoint
+):
+    """Be they each for another endpoint or all for one, which has just failed."""
+    steps, fake = [], outbox.senders["fake"]
 
-    def work_of_a_look():
+    def work_of_a_turn():
         """How often SQLite's machine took 100 steps."""
-        connection = outbox.store.database.connection()
+        connection = outbox.store.writing.connection()
         steps.clear()
         connection.set_progress_handler(lambda: steps.append(1) and 0, 100)
-        assert outbox.due()
+        fake.answers = [busy(seconds=1000)]
+        assert outbox.step()
         connection.set_progress_handler(None, 0)
         return len(steps)
 
-    add(outbox, *(f"target {n}" for n in range(10)))
-    few = work_of_a_look()
-    add(outbox, *(f"target {n}" for n in range(10_000)))
-    assert work_of_a_look() <= few + 1
-    with closing(sqlite3.connect(path)) as file:
-        assert file.execute("SELECT count(*) FROM delivery").fetchone() == (10_010,)
+    def work():
+        for n in range(count):
+            outbox.add(1, "fake", f"target {n}", endpoint)
+
+    count = 10
+    outbox.store.write(work)
+    few = work_of_a_turn()
+    count = 10_000
+    outbox.store.write(work)
+    assert work_of_a_turn() <= few + 1
+    assert len(kept(outbox)) == 10_010
+
+
+def test_no_look_at_the_outbox_scans(outbox):
+    """Each of its questions goes by an index, whatever SQLite knows of the tables."""
+    asked, ask = [], outbox.store.row
+    outbox.store.row = lambda sql, params=(): asked.append(sql) or ask(sql, params)
+    outbox.senders["fake"].answers = [busy()] * 6
+    add(outbox, *["a"] * 8)
+    while claimed := outbox.claim():
+        while claimed := outbox.send(claimed, more=lambda: True):
+            pass
+    assert len(set(asked)) == 4
+    for sql in {*asked, f"{outbox.IS_DUE} WHERE name = ?"}:
+        plan = outbox.store.rows(f"EXPLAIN QUERY PLAN {sql}", (None,) * count_of(sql))
+        assert not [row for row in plan if "SCAN" in row[3] or "TEMP" in row[3]], sql
+
+
+def count_of(sql):
+    return max(sql.count("?"), *(n for n in range(9) if f"?{n}" in sql), 0)
+
+
+# -- an endpoint that fails
+
+
+def test_after_five_tries_in_vain_one_is_tried_for_each_step_of_the_schedule(
+    api, outbox
+):
+    outbox.senders["fake"].RETRIES = (10, 100, 1000)
+    outbox.senders["fake"].answers = [busy()] * 10
+    add(outbox, *["a"] * 20, "b")
+    outbox.senders["fake"].answers = [lambda: busy() if failing else None] * 999
+    failing, moments = True, []
+    drain(outbox)  # the five, and b's
+    for second in range(1, 2500):
+        api.turn(1)
+        moments += [second for target in drain(outbox) if target == "a"]
+    assert moments == [10, 110, 1110, 2110]
+    failing = False
+    api.turn(1000)
+    assert drain(outbox) == ["a"] * 20
+
+
+def test_another_endpoint_is_not_held_up_by_one_that_fails(api, outbox):
+    outbox.senders["fake"].answers = [busy()] * 5
+    add(outbox, *["a"] * 20)
+    assert drain(outbox) == ["a"] * 5
+    add(outbox, "b")
+    assert drain(outbox) == ["b"]
+
+
+def test_a_try_that_is_taken_ends_the_pause(api, outbox):
+    outbox.senders["fake"].answers = [busy()] * 5
+    add(outbox, *["a"] * 20)
+    drain(outbox)
+    api.turn(10)
+    assert drain(outbox) == ["a"] * 20
+    outbox.senders["fake"].answers = [busy()] * 4
+    add(outbox, *["a"] * 5)
+    assert drain(outbox) == ["a"] * 5
+
+
+def test_what_says_nothing_against_its_endpoint_does_not_count(outbox):
+    blameless = NotTaken(Reply("greylisted", 450), blameless=True)
+    outbox.senders["fake"].answers = [blameless] * 9
+    add(outbox, *["a"] * 9)
+    assert drain(outbox) == ["a"] * 9
+
+
+def test_each_try_in_vain_is_told(outbox):
+    heard, fake = [], outbox.senders["fake"]
+    fake.missed = lambda delivery, reply: heard.append((delivery.tries, reply.text))
+    fake.answers = [busy(), Refused(Reply("no"))]
+    add(outbox, "a", "a")
+    drain(outbox)
+    assert heard == [(1, "busy")]
+
+
+def test_a_pause_of_more_than_a_day_is_a_day(api, outbox):
+    outbox.senders["fake"].answers = [busy(seconds=10 * DAY)]
+    add(outbox, "a")
+    drain(outbox)
+    api.turn(DAY - 1)
+    assert drain(outbox) == []
+    api.turn(1)
+    assert drain(outbox) == ["a"]
+
+
+def test_at_a_start_all_that_waits_is_due_oldest_first_and_failures_begin_anew(
+    api, outbox
+):
+    outbox.senders["fake"].answers = [busy(seconds=5000 - n) for n in range(5)]
+    targets = [f"target {n}" for n in range(10)]
+    for target in targets:
+        outbox.store.write(lambda t=target: outbox.add(1, "fake", t, "one"))
+        api.turn(1)
+    assert drain(outbox) == targets[:5]
+    api.turn(1)
+    assert drain(outbox) == []
+    outbox.begin()
+    assert drain(outbox) == targets
+
+
+def test_what_is_to_be_sent_later_waits_until_then_whatever_starts(api, outbox):
+    later = contactapi.micros(api.clock() + 3600)
+    outbox.store.write(lambda: outbox.add(1, "fake", "later", "one", due_at=later))
+    outbox.store.write(lambda: outbox.add(1, "fake", "now", "one"))
+    outbox.begin()
+    assert drain(outbox) == ["now"]
+    api.turn(3599)
+    assert drain(outbox) == []
+    api.turn(1)
+    assert drain(outbox) == ["later"]
+
+
+def test_not_now_is_no_try_and_has_the_whole_endpoint_wait(api, outbox):
+    outbox.senders["fake"].answers = [lambda: NotNow(600)]
+    add(outbox, "a", "a", "b")
+    assert drain(outbox) == ["a", "b"]
+    assert [row[:3] for row in kept(outbox)] == [
+        ("a", "waiting", 0),
+        ("a", "waiting", 0),
+        ("b", "delivered", 1),
+    ]
+    api.turn(599)
+    assert drain(outbox) == []
+    api.turn(1)
+    assert drain(outbox) == ["a", "a"]
+
+
+def test_an_endpoint_that_is_held_keeps_what_waits_until_it_is_released(api, outbox):
+    add(outbox, "a", "b")
+    outbox.store.write(lambda: outbox.hold("a"))
+    add(outbox, "a")
+    outbox.begin()
+    api.turn(3 * DAY)
+    assert drain(outbox) == ["b"]
+    outbox.store.write(lambda: outbox.release("a"))
+    assert drain(outbox) == ["a", "a"]
+
+
+def test_an_endpoint_that_is_held_while_it_is_sent_to_stays_so(outbox):
+    def held():
+        outbox.store.write(lambda: outbox.hold("a"))
+
+    outbox.senders["fake"].answers = [held]
+    add(outbox, "a", "a")
+    assert drain(outbox) == ["a"]
+
+
+def test_by_hand_one_goes_again_before_the_others_though_its_endpoint_fails(
+    api, outbox
+):
+    outbox.senders["fake"].answers = [None] + [busy()] * 5
+    outbox.store.write(lambda: outbox.add(1, "fake", "first", "one"))
+    drain(outbox)
+    for n in range(9):
+        outbox.store.write(lambda n=n: outbox.add(1, "fake", f"{n}", "one"))
+    assert drain(outbox) == ["0", "1", "2", "3", "4"]
+    outbox.store.write(lambda: outbox.again(1, "one"))
+    assert drain(outbox)[0] == "first"
+    assert kept(outbox)[0] == ("first", "delivered", 2, 200, "thank you")
+
+
+def test_what_is_erased_before_its_turn_holds_up_nothing(outbox):
+    add(outbox, "a", "a")
+    outbox.store.write(lambda: outbox.store.run("DELETE FROM delivery WHERE id = 1"))
+    assert drain(outbox) == ["a"]
+    add(outbox, "a")
+    outbox.store.write(lambda: outbox.store.run("DELETE FROM delivery"))
+    assert drain(outbox) == []
+    add(outbox, "a")
+    assert drain(outbox) == ["a"]
+
+
+# -- the worker
 
 
 def test_the_worker_sends_what_comes_and_outlives_what_fails(api, outbox, caplog):
     fake = outbox.senders["fake"]
     fake.answers = [lambda: 1 / 0]
-    worker = contactapi.Worker(outbox)
-    worker.start()
-    try:
+    with running_worker(outbox) as worker:
         for target in "ab":
             add(outbox, target)
             outbox.wake.set()
             assert until(lambda target=target: target in fake.sent)
-    finally:
-        worker.stop()
     assert not worker.is_alive()
     assert "ZeroDivisionError" in caplog.text
     assert [row[:3] for row in kept(outbox)] == [
         ("a", "sending", 1),
         ("b", "delivered", 1),
     ]
+
+
+def test_targets_that_hang_hold_up_no_other_and_take_a_thread_each_at_most(outbox):
+    let_go, begun, fake = threading.Event(), [], outbox.senders["fake"]
+
+    def send(delivery):
+        begun.append(delivery.target)
+        if delivery.target.startswith("hangs"):
+            let_go.wait(60)
+        return Reply("thank you", 200)
+
+    fake.send = send
+    hanging = [f"hangs {n}" for n in range(Worker.MOST - 1)]
+    add(outbox, *hanging * 3, *["quick"] * 300)
+    before = threading.active_count()
+    with running_worker(outbox):
+        try:
+            assert until(lambda: begun.count("quick") == 300)
+            threads = threading.active_count()
+            assert sorted(t for t in begun if t != "quick") == sorted(hanging)
+            assert threads <= before + 1 + Worker.MOST
+        finally:
+            let_go.set()
+        assert until(lambda: len(begun) == 300 + 3 * len(hanging))
+    assert threading.active_count() == before
+
+
+def test_one_that_has_much_to_send_lets_others_have_their_turn(
+    api, outbox, monkeypatch
+):
+    """Though there is but one thread."""
+    monkeypatch.setattr(Worker, "MOST", 1)
+    fake = outbox.senders["fake"]
+    fake.answers = [lambda: api.turn(0.001)] * 501
+    add(outbox, *["a"] * 500, "b")
+    with running_worker(outbox):
+        assert until(lambda: "b" in fake.sent)
+        assert fake.sent.index("b") == Worker.TURNS
+        assert until(lambda: len(fake.sent) == 501)
+
+
+def test_a_worker_that_stops_lets_what_is_sent_end_and_begins_no_more(outbox):
+    sending, fake = threading.Event(), outbox.senders["fake"]
+    worker = Worker(outbox)
+
+    def send(delivery):
+        sending.set()
+        assert until(lambda: worker.stopped)
+        return Reply("thank you", 200)
+
+    fake.send = send
+    add(outbox, "a", "a")
+    with running_worker(outbox, worker):
+        assert sending.wait(60)
+    assert [row[1] for row in kept(outbox)] == ["delivered", "waiting"]
+
+
+def test_threads_that_end_leave_no_connection_behind(outbox):
+    fake, reading = outbox.senders["fake"], outbox.store.reading
+    fake.send = lambda _: Reply(str(outbox.store.row("SELECT 1")), 200)
+    before = len(reading.opened)
+    with running_worker(outbox):
+        for n in range(30):
+            add(outbox, f"target {n}")
+            outbox.wake.set()
+        assert until(lambda: {row[1] for row in kept(outbox)} == {"delivered"})
+        assert len(kept(outbox)) == 30
+    assert len(reading.opened) <= before + 1
