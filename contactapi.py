@@ -1726,16 +1726,6 @@ class Database(peewee.SqliteDatabase):
         self.opened.remove(connection)
         super()._close(connection)
 
-    def interrupt_all(self) -> None:
-        """Ends what is running in any thread."""
-        for connection in list(self.opened):
-            connection.interrupt()
-
-    def close_all(self) -> None:
-        """No thread may use any of them still."""
-        while self.opened:
-            self.opened.pop().close()
-
 
 APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
 
@@ -1784,35 +1774,26 @@ class Store:
         return self.writing if self.writes else self.reading
 
     def run(self, sql: str, params: tuple = ()) -> sqlite3.Cursor:
-        try:
-            return self.database.connection().execute(sql, params)
-        except (sqlite3.Error, peewee.PeeweeException) as err:
-            raise outage(err) from err
+        return self._ask(lambda it: it.execute(sql, params))
 
     def run_many(self, sql: str, rows: list) -> None:
-        try:
-            self.database.connection().executemany(sql, rows)
-        except (sqlite3.Error, peewee.PeeweeException) as err:
-            raise outage(err) from err
+        self._ask(lambda it: it.executemany(sql, rows))
 
     def row(self, sql: str, params: tuple = ()) -> Optional[tuple]:
-        try:
-            return self.database.connection().execute(sql, params).fetchone()
-        except (sqlite3.Error, peewee.PeeweeException) as err:
-            raise outage(err) from err
+        return self._ask(lambda it: it.execute(sql, params).fetchone())
 
     def rows(self, sql: str, params: tuple = ()) -> list:
-        try:
-            return self.database.connection().execute(sql, params).fetchall()
-        except (sqlite3.Error, peewee.PeeweeException) as err:
-            raise outage(err) from err
+        return self._ask(lambda it: it.execute(sql, params).fetchall())
 
     def fetch(self, query: peewee.Query) -> Any:
         """A Peewee select's models, or what any other query returns."""
+        many = list if isinstance(query, peewee.Select) else lambda result: result
+        return self._ask(lambda _: many(query.execute(self.database)))
+
+    def _ask(self, question: Callable) -> Any:
         try:
-            result = query.execute(self.database)
-            return list(result) if isinstance(query, peewee.Select) else result
-        except peewee.PeeweeException as err:
+            return question(self.database.connection())
+        except (sqlite3.Error, peewee.PeeweeException) as err:
             raise outage(err) from err
 
     @functools.cached_property
@@ -1888,18 +1869,23 @@ class Store:
         self.commit()
         return result
 
+    def write_by_parts(self, work: Callable) -> int:
+        """One transaction after the other, until a work did nothing more; the sum of
+        what they did."""
+        return sum(iter(lambda: self.write(work), 0))
+
     def begin(self, wait: bool = True) -> bool:
         """Takes the pen and begins a transaction. Whether it could be had at once,
         where it is not to `wait`; Unavailable after `patience` seconds."""
         if self.closed:
             raise Unavailable("the server is stopping; try again")
-        if not self.pen.acquire(timeout=self.patience if wait else 0):
+        patience = self.patience if wait else 0
+        if not self.pen.acquire(timeout=patience):
             if wait:
                 raise Unavailable() from TimeoutError("another write takes too long")
             return False
         try:
-            patience = self.patience if wait else 0
-            self.wait_for_others(self._begin, patience)
+            self.wait_for_others(lambda: self._say("BEGIN IMMEDIATE"), patience)
             return True
         except BaseException as err:
             if is_lock(err):
@@ -1910,9 +1896,6 @@ class Store:
                 self.rollback(err)
             raise
 
-    def _begin(self) -> None:
-        self.carry_out(lambda: self.run("BEGIN IMMEDIATE"))
-
     def carry_out(self, work: Callable) -> Any:
         """work() with the pen in this thread's hand."""
         self.own.writes = True
@@ -1921,10 +1904,13 @@ class Store:
         finally:
             self.own.writes = False
 
+    def _say(self, sql: str) -> None:
+        self.carry_out(lambda: self.run(sql))
+
     def commit(self) -> None:
         """Unavailable if nothing of it is on the disk."""
         try:
-            self.carry_out(lambda: self.run("COMMIT"))
+            self._say("COMMIT")
         except BaseException as err:
             self.rollback(err)
             raise
@@ -1957,12 +1943,10 @@ class Store:
         """Called where personal data is deleted: the file needs a rewrite."""
         self.run("INSERT OR REPLACE INTO note VALUES ('erased', hex(randomblob(8)))")
 
-    def needs_rewrite(self) -> bool:
-        return bool(self.row("SELECT 1 FROM note WHERE name = 'erased'"))
-
     def rewrite_if_due(self) -> None:
         """What a clean stop and every night do."""
-        if self.needs_rewrite() and os.path.getsize(self.path) < self.SMALL:
+        erased = self.row("SELECT 1 FROM note WHERE name = 'erased'")
+        if erased and os.path.getsize(self.path) < self.SMALL:
             self.rewrite()
 
     def rewrite(self) -> None:
@@ -1989,8 +1973,9 @@ class Store:
         self.closed = True
         self.pen.acquire(timeout=1)
         if not in_use:
-            self.writing.close_all()
-            self.reading.close_all()
+            for opened in (self.writing.opened, self.reading.opened):
+                while opened:
+                    opened.pop().close()
 
     def leave(self) -> None:
         """A thread that ends closes its own connection."""
@@ -1999,8 +1984,8 @@ class Store:
 
     def interrupt_all(self) -> None:
         """Ends what is running in any thread."""
-        self.writing.interrupt_all()
-        self.reading.interrupt_all()
+        for connection in (*self.writing.opened, *self.reading.opened):
+            connection.interrupt()
 
 
 class Outcome(NamedTuple):
@@ -2529,8 +2514,7 @@ class Outbox:
                 self.store.note_erasure()
             return gone
 
-        while self.store.write(work):
-            pass
+        self.store.write_by_parts(work)
 
 
 class Worker(threading.Thread):
@@ -3135,10 +3119,7 @@ class Events:
                 self.store.note_erasure()
             return gone
 
-        total = 0
-        while gone := self.store.write(work):
-            total += gone
-        return total
+        return self.store.write_by_parts(work)
 
     def _let_stand(self, workspace: int, newest: int) -> None:
         """Before the events up to `newest` go: of those that stay and rest on one of
@@ -3496,10 +3477,7 @@ class Records:
                 self._delete(caller, Row._make(row))
             return len(rows)
 
-        total = 0
-        while gone := self.store.write(work):
-            total += gone
-        return total
+        return self.store.write_by_parts(work)
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
@@ -5621,9 +5599,8 @@ DEEP, LONG_PAGE = 1000, 20
 
 
 def add_native(app: Api, records: Records) -> None:
-    """/v1/contacts and /v1/companies: the five verbs."""
-    kind = records.kind
-    base, one = f"/v1/{kind.plural}", f"/v1/{kind.plural}/<ref>"
+    """/v1/contacts and /v1/companies."""
+    kind, base = records.kind, f"/v1/{records.kind.plural}"
 
     @app.get(base, needs=(kind.read,))
     def list_records(caller: Caller) -> str:
@@ -5648,9 +5625,14 @@ def add_native(app: Api, records: Records) -> None:
 
         def created(row: Row) -> str:
             response.status = 201
-            return shown(caller, row, document)
+            return shown(records, caller, row, document)
 
         return Write(work, created)
+
+
+def add_native_record(app: Api, records: Records) -> None:
+    """/v1/contacts/:id and /v1/companies/:id."""
+    kind, one = records.kind, f"/v1/{records.kind.plural}/<ref>"
 
     @app.get(one, needs=(kind.read,))
     def get_record(caller: Caller, ref: str) -> str:
@@ -5664,7 +5646,7 @@ def add_native(app: Api, records: Records) -> None:
         merge = media_type(request.environ) == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
         look = functools.partial(records.get, caller.workspace, uid)
-        return Write(work, lambda row: shown(caller, row, document), look)
+        return Write(work, lambda row: shown(records, caller, row, document), look)
 
     @app.delete(one, needs=(kind.write,))
     def delete_record(caller: Caller, ref: str) -> Write:
@@ -5673,11 +5655,12 @@ def add_native(app: Api, records: Records) -> None:
         look = functools.partial(records.get, caller.workspace, uid)
         return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
-    def shown(caller: Caller, row: Row, document: dict) -> str:
-        """The record, to a key that may read it; to another what it sent itself."""
-        if caller.may(kind.read):
-            return NativeWire.one(kind, row)
-        return NativeWire.receipt(kind, row, document, micros(records.clock()))
+
+def shown(records: Records, caller: Caller, row: Row, document: dict) -> str:
+    """The record, to a key that may read it; to another what it sent itself."""
+    if caller.may(records.kind.read):
+        return NativeWire.one(records.kind, row)
+    return NativeWire.receipt(records.kind, row, document, micros(records.clock()))
 
 
 def add_history(app: Api, records: Records) -> None:
@@ -5888,8 +5871,7 @@ def read_key(more: tuple = ()) -> dict:
 
 
 def add_calls(app: Api, calls: Calls) -> None:
-    """/api/calls."""
-    one = "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
+    """/api/calls/create and /api/calls/list."""
 
     @app.post("/api/calls/create", needs=("calls:write",))
     def create_call(caller: Caller) -> Write:
@@ -5914,6 +5896,11 @@ def add_calls(app: Api, calls: Calls) -> None:
         filters = read_call_filters(query)
         rows, total = calls.page(caller.workspace, filters, before, limit)
         return EnvelopeWire.calls(rows, total, limit)
+
+
+def add_call(app: Api, calls: Calls) -> None:
+    """/api/calls/:id."""
+    one = "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
 
     @app.get(one, needs=("calls:read",))
     def get_call(caller: Caller, ref: str) -> str:
@@ -7120,6 +7107,7 @@ def make_app(
     add_pages(app, config)
     for records in services.records.values():
         add_native(app, records)
+        add_native_record(app, records)
         add_history(app, records)
         add_files(app, records)
         for wire in WIRES:
@@ -7129,6 +7117,7 @@ def make_app(
     add_events(app, services)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
+    add_call(app, services.calls)
     for extra in load_extras(config):
         extra.setup(app, services, config)
     for extra in EXTRAS:

@@ -154,5 +154,5 @@ def copy_before(store: Store, version: int) -> None:
     try:
         backup(reader, path)
     finally:
-        reader.reading.close_all()
+        reader.close()
     log.info("as it was it is kept in %s: delete that when all is well", path)

@@ -106,7 +106,7 @@ def verify(path: str) -> None:
     except Unavailable as err:
         raise Mistake(f"{path} is damaged: {err.__cause__}") from None
     finally:
-        store.reading.close_all()
+        store.close()
 
 
 def problems(store: Store) -> Iterator[tuple]:
