@@ -82,8 +82,10 @@ class Browser:
         field.send_keys(text)
 
     def run(self, script, *arguments):
-        """The result of a function's body in the page; a promise is waited for."""
-        return self.driver.execute_script(script, *arguments)
+        """The result of an async function's body in the page."""
+        return self.driver.execute_script(
+            f"return (async () => {{{script}}})()", *arguments
+        )
 
     def command(self, name, **parameters):
         """One of the DevTools protocol's."""

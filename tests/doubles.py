@@ -123,16 +123,15 @@ def problems_of(method, path, headers, form):
     return found
 
 
-class TwilioDouble:
-    """Listens on `port` until closed. `requests` holds (path, headers, form) of each
-    request, `placed` the forms of the calls it took, `ended` the SIDs it was asked to
-    end, `problems` what did not fit Twilio's description. The next of `answers` comes
-    first: (status, body, headers), or a function that takes the handler and returns
-    one, or None to say nothing. While `silent`, it takes requests and says nothing."""
+class Double:
+    """An HTTP server on 127.0.0.1 that listens on `port` until closed. `requests` holds
+    (path, headers, form) of each POST. The next of `answers` comes first: (status,
+    body, headers), or a function that takes the handler and returns one, or None to say
+    nothing more. While `silent`, it takes requests and says nothing."""
 
     def __init__(self, port=0):
-        self.requests, self.placed, self.ended, self.problems = [], [], [], []
-        self.answers, self.silent, self.released = [], False, threading.Event()
+        self.requests, self.answers = [], []
+        self.silent, self.released = False, threading.Event()
         double = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -153,7 +152,6 @@ class TwilioDouble:
 
         self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.settings = {**TWILIO, "TWILIO_API_BASE": self.url}
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
 
@@ -163,7 +161,7 @@ class TwilioDouble:
         self.requests.append((handler.path, dict(handler.headers), form))
         if self.silent:
             self.released.wait(60)
-        answer = None if self.silent else self.answer(handler, form)
+        answer = None if self.silent else self.next_answer(handler, form)
         if answer is None:
             handler.close_connection = True
             return
@@ -174,10 +172,35 @@ class TwilioDouble:
         handler.end_headers()
         handler.wfile.write(body)
 
-    def answer(self, handler, form):
+    def next_answer(self, handler, form):
         if self.answers:
             answer = self.answers.pop(0)
             return answer(handler) if callable(answer) else answer
+        return self.answer(handler, form)
+
+    def close(self):
+        self.released.set()
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class TwilioDouble(Double):
+    """`placed` holds the forms of the calls that it took, `ended` the SIDs that it was
+    asked to end, `problems` what did not fit Twilio's description."""
+
+    def __init__(self, port=0):
+        self.placed, self.ended, self.problems = [], [], []
+        super().__init__(port)
+        self.settings = {**TWILIO, "TWILIO_API_BASE": self.url}
+
+    def answer(self, handler, form):
         found = problems_of(handler.command, handler.path, handler.headers, form)
         if found:
             self.problems += found
@@ -206,18 +229,6 @@ class TwilioDouble:
             "uri": f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json",
         }
         return in_json(200 if update else 201, body)
-
-    def close(self):
-        self.released.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def in_json(status, body):
