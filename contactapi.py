@@ -11,7 +11,6 @@ The order of this file is its architecture. A section uses only sections above i
     Errors             one class per answer that is not a success
     Values             emails, names, documents, ids, times, keys, domains; no I/O
     Storage            models, schema, group commit, all that is SQLite's own
-    Outbox             what is to be sent: a durable queue, its senders
     Services           the rules: records, keys, events, calls; no HTTP
     Limiter            the sliding window
     Wire formats       JSON shapes
@@ -42,7 +41,6 @@ import logging
 import math
 import os
 import queue
-import random
 import re
 import resource
 import secrets
@@ -379,9 +377,11 @@ class Extra(NamedTuple):
 
 
 UPGRADES = Extra("upgrades", "use a database of an older version")
+OUTBOX = Extra("outbox", "send to others")
 
 EXTRAS = (
     UPGRADES,
+    OUTBOX,
     Extra(
         "files",
         "import and export files",
@@ -2148,444 +2148,6 @@ def make_uid_secret(store: Store) -> None:
 
 
 ###############################################################################
-# Outbox ######################################################################
-###############################################################################
-
-# How far a delivery has come; outside, one that is being sent is still waiting.
-WAITING, SENDING, DELIVERED, FAILED = "waiting", "sending", "delivered", "failed"
-
-
-class Reply(NamedTuple):
-    """What the other side said, or what we have to say instead."""
-
-    text: str
-    status: Optional[int] = None
-
-
-class NotTaken(Exception):
-    """It certainly was not taken and may be sent again, after so many `seconds` where
-    the other side named some. `blameless`: that says nothing against the endpoint."""
-
-    def __init__(
-        self, reply: Reply, seconds: Optional[int] = None, blameless: bool = False
-    ):
-        super().__init__(reply.text)
-        self.reply, self.seconds, self.blameless = reply, seconds, blameless
-
-
-class Refused(Exception):
-    """It was not taken and never will be; or nobody knows, and it may not be sent
-    twice."""
-
-    def __init__(self, reply: Reply):
-        super().__init__(reply.text)
-        self.reply = reply
-
-
-class NotNow(Exception):
-    """Nothing was tried: the endpoint is to wait for so many seconds."""
-
-    def __init__(self, seconds: float):
-        super().__init__(seconds)
-        self.seconds = seconds
-
-
-class DeliveryRow(NamedTuple):
-    id: int
-    workspace: int
-    sender: str
-    target: str
-    endpoint: str
-    call: Optional[int]
-    event: Optional[int]
-    submission: Optional[int]
-    state: str
-    tries: int  # begun so far
-    due_at: int
-    created_at: int
-
-
-class Sender:
-    """How one kind of thing is sent; an extra puts it among the outbox's `senders`.
-    `send` runs outside of any transaction, for as long as it takes, the others inside
-    the one that notes the same."""
-
-    # Seconds from each try to the next; after the last one it has failed.
-    RETRIES = (1, 5, 30, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-    LEASE = 20  # seconds after which a try that nobody ended was interrupted
-    EXPIRES = 30 * 86_400  # seconds after which it is not sent any more
-    REPEATS = True  # whether one whose try was interrupted may be sent again
-
-    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        """What the other side said when it took it; else NotTaken, Refused or NotNow.
-        None where it is not wanted any more: then nothing was sent."""
-        raise NotImplementedError
-
-    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
-        pass
-
-    def missed(self, delivery: DeliveryRow, reply: Reply) -> None:
-        """It was not taken, this time."""
-
-    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
-        """It was refused, interrupted, tried in vain or too late."""
-
-
-class Outbox:
-    """What is to be sent, kept in the transaction of what causes it: by a crash nothing
-    is lost. Each thing is claimed by one thread of one process, one at a time for an
-    endpoint, and what comes of a claim that has lapsed meanwhile is passed over. A look
-    asks the endpoints when they are due: it costs the same however much waits."""
-
-    KEPT = 30 * 86_400  # seconds
-    FEW = 5  # tries in vain after which an endpoint is tried by the schedule
-    NEVER = 2**62
-    SELECT = (
-        "SELECT id, workspace_id, sender, target, endpoint, call_id, event_id, "
-        "submission, state, tries, due_at, created_at FROM delivery "
-    )
-    IS_DUE = (
-        "UPDATE endpoint SET due_at = (SELECT max(delivery.due_at, lapses_at, free_at) "
-        "FROM delivery WHERE endpoint = name AND delivery.due_at IS NOT NULL "
-        "ORDER BY delivery.due_at LIMIT 1)"
-    )
-
-    def __init__(self, store: Store, clock: Callable, chance: Callable = random.random):
-        self.store, self.clock, self.chance = store, clock, chance
-        self.senders = {}
-        self.wake = threading.Event()  # set after a commit that brought something
-
-    def add(
-        self,
-        workspace: int,
-        sender: str,
-        target: str,
-        endpoint: Optional[str] = None,
-        *,
-        call: Optional[int] = None,
-        event: Optional[int] = None,
-        submission: Optional[int] = None,
-        due_at: Optional[int] = None,
-    ) -> None:
-        """Inside a transaction; due at once unless told when. The target is its own
-        endpoint where none is named. It goes with what it is of."""
-        now = self._now()
-        endpoint, due_at = endpoint or target, due_at or now
-        self.store.run(
-            "INSERT INTO delivery (workspace_id, sender, target, endpoint, call_id, "
-            "event_id, submission, state, tries, due_at, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-            (
-                *(workspace, sender, target, endpoint, call, event, submission),
-                *(WAITING, due_at, now),
-            ),
-        )
-        self.store.run(
-            "INSERT INTO endpoint (name, sender, due_at, lapses_at, free_at, failures) "
-            "VALUES (?1, ?2, ?3, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET "
-            "due_at = max(lapses_at, free_at, min(coalesce(due_at, ?3), ?3))",
-            (endpoint, sender, due_at),
-        )
-
-    def begin(self) -> None:
-        """At a server's start all that waits after a try is due, oldest first."""
-
-        def work() -> None:
-            self.store.run(
-                "UPDATE delivery SET due_at = created_at WHERE state = ? AND tries > 0",
-                (WAITING,),
-            )
-            begins_anew = (
-                "UPDATE endpoint SET failures = 0, free_at = 0 WHERE free_at < ?"
-            )
-            self.store.run(begins_anew, (self.NEVER,))
-            self.store.run(self.IS_DUE)
-
-        self.store.write(work)
-
-    def step(self) -> bool:
-        """Sends one that is due, if there is any."""
-        claimed = self.claim()
-        if claimed:
-            self.send(claimed)
-        return claimed is not None
-
-    def claim(self) -> Optional[DeliveryRow]:
-        """The next that is due, with this try begun."""
-        if self._due_endpoint() is None:  # a look that waits for no writer
-            return None
-        return self.store.write(self._claim)
-
-    def send(
-        self, delivery: DeliveryRow, more: Callable = lambda: False
-    ) -> Optional[DeliveryRow]:
-        """Sends what was claimed. If there are to be `more`, the next of its endpoint,
-        claimed in the transaction that notes what came of this."""
-        note = self._try(delivery)
-
-        def work() -> Optional[DeliveryRow]:
-            note()
-            return self._claim(delivery.endpoint) if more() else None
-
-        return self.store.write(work)
-
-    def _due_endpoint(self, only: Optional[str] = None) -> Optional[str]:
-        """The one that has waited longest of all that a sender is here for."""
-        sql = "SELECT due_at, name FROM endpoint WHERE sender = ?1 AND due_at <= ?2 "
-        sql += "AND name = ?3" if only else "ORDER BY due_at LIMIT 1"
-        params = (self._now(), only) if only else (self._now(),)
-        rows = (self.store.row(sql, (sender, *params)) for sender in self.senders)
-        return min(filter(None, rows), default=(0, None))[1]
-
-    # inside a transaction
-
-    def _claim(self, only: Optional[str] = None) -> Optional[DeliveryRow]:
-        """None where another process was faster, too. What must not be sent any more
-        is passed by, some at a time."""
-        for _ in range(100):
-            endpoint = self._due_endpoint(only)
-            delivery = endpoint and self._first(endpoint)
-            if endpoint is None:
-                return None
-            if delivery is None:  # it was erased
-                self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
-            elif why := self._why_not(delivery):
-                self._fail(delivery, Reply(why))
-            else:
-                return self._begin(delivery)
-        return None
-
-    def _first(self, endpoint: str) -> Optional[DeliveryRow]:
-        where = "WHERE endpoint = ? AND due_at <= ? ORDER BY due_at, id LIMIT 1"
-        row = self.store.row(self.SELECT + where, (endpoint, self._now()))
-        return row and DeliveryRow._make(row)
-
-    def _why_not(self, delivery: DeliveryRow) -> str:
-        sender = self.senders[delivery.sender]
-        again = sender.REPEATS and delivery.tries <= len(sender.RETRIES)
-        if delivery.state == SENDING and not again:
-            return "interrupted: it may have got through"
-        return "expired" if self._now() >= self._last_moment(delivery) else ""
-
-    def _begin(self, delivery: DeliveryRow) -> DeliveryRow:
-        lapses_at = self._now() + micros(self.senders[delivery.sender].LEASE)
-        claim = (
-            "UPDATE delivery SET state = ?, tries = tries + 1, due_at = ? WHERE id = ?"
-        )
-        self.store.run(claim, (SENDING, lapses_at, delivery.id))
-        take = "UPDATE endpoint SET lapses_at = ?1, due_at = ?1 WHERE name = ?2"
-        self.store.run(take, (lapses_at, delivery.endpoint))
-        tries = delivery.tries + 1
-        return delivery._replace(state=SENDING, tries=tries, due_at=lapses_at)
-
-    # what came of it
-
-    def _try(self, delivery: DeliveryRow) -> Callable:
-        """Outside of any; what is to be done inside one."""
-        try:
-            outcome, said = self._deliver, self.senders[delivery.sender].send(delivery)
-        except NotTaken as err:
-            outcome, said = self._put_off, err
-        except Refused as err:
-            outcome, said = self._fail, err.reply
-        except NotNow as err:
-            outcome, said = self._postpone, err
-        return lambda: outcome(delivery, said)
-
-    def _deliver(self, delivery: DeliveryRow, reply: Optional[Reply]) -> None:
-        if reply is None:
-            self._note(delivery, FAILED, Reply("not wanted any more"))
-        elif self._note(delivery, DELIVERED, reply):
-            self.senders[delivery.sender].delivered(delivery, reply)
-
-    def _fail(self, delivery: DeliveryRow, reply: Reply) -> None:
-        if self._note(delivery, FAILED, reply):
-            self.senders[delivery.sender].failed(delivery, reply)
-
-    def _put_off(self, delivery: DeliveryRow, err: NotTaken) -> None:
-        """To when the other side said, at most a day, or the schedule; it expires while
-        it waits, too."""
-        sender, now, due_at = self.senders[delivery.sender], self._now(), None
-        if delivery.tries <= len(sender.RETRIES):
-            named = min(err.seconds or 0, 86_400)
-            pause = named or self._jittered(sender.RETRIES[delivery.tries - 1])
-            due_at = min(now + micros(pause), self._last_moment(delivery))
-        state = WAITING if due_at else FAILED
-        if self._note(delivery, state, err.reply, due_at, not err.blameless):
-            sender.missed(delivery, err.reply)
-            if state == FAILED:
-                sender.failed(delivery, err.reply)
-
-    def _postpone(self, delivery: DeliveryRow, err: NotNow) -> None:
-        self.store.run(
-            "UPDATE delivery SET state = ?, tries = tries - 1, due_at = created_at "
-            "WHERE id = ? AND state = ? AND tries = ?",
-            (WAITING, delivery.id, delivery.state, delivery.tries),
-        )
-        self._leave(delivery, self._now() + micros(err.seconds), "failures")
-
-    def _note(
-        self,
-        delivery: DeliveryRow,
-        state: str,
-        reply: Reply,
-        due_at: Optional[int] = None,
-        in_vain: bool = False,
-    ) -> bool:
-        """False where it has been erased, or is another's since its claim lapsed."""
-        noted = self.store.run(
-            "UPDATE delivery SET state = ?, due_at = ?, last_status = ?, "
-            "last_answer = ? WHERE id = ? AND state = ? AND tries = ?",
-            (
-                *(state, due_at, reply.status, reply.text[:200]),
-                *(delivery.id, delivery.state, delivery.tries),
-            ),
-        )
-        free_at = self._free_at(delivery) if in_vain else 0
-        self._leave(delivery, free_at, "failures + 1" if in_vain else "0")
-        return noted.rowcount > 0
-
-    def _free_at(self, delivery: DeliveryRow) -> int:
-        """When an endpoint is tried again: after a FEW failures by the schedule."""
-        retries = self.senders[delivery.sender].RETRIES
-        sql = "SELECT failures FROM endpoint WHERE name = ?"
-        beyond = self.store.row(sql, (delivery.endpoint,))[0] + 1 - self.FEW
-        if beyond < 0 or not retries:
-            return 0
-        pause = self._jittered(retries[min(beyond, len(retries) - 1)])
-        return self._now() + micros(pause)
-
-    def _leave(self, delivery: DeliveryRow, free_at: int, failures: str) -> None:
-        """The endpoint, if it is ours still, behind those that are due by now; one that
-        is held stays so."""
-        self.store.run(
-            f"UPDATE endpoint SET lapses_at = ?, failures = {failures}, "
-            "free_at = iif(free_at < ?, ?, free_at) WHERE name = ? AND lapses_at = ?",
-            (
-                *(self._now(), self.NEVER, free_at),
-                *(delivery.endpoint, delivery.due_at),
-            ),
-        )
-        self.store.run(f"{self.IS_DUE} WHERE name = ?", (delivery.endpoint,))
-
-    def _jittered(self, seconds: float) -> float:
-        """0.8 to 1.2 of it, that not all come back at once."""
-        return seconds * (0.8 + 0.4 * self.chance())
-
-    def _last_moment(self, delivery: DeliveryRow) -> int:
-        return delivery.created_at + micros(self.senders[delivery.sender].EXPIRES)
-
-    def _now(self) -> int:
-        return micros(self.clock())
-
-    # inside a transaction: by hand
-
-    def again(self, delivery: int, endpoint: str) -> None:
-        """Has it sent once more, before all else that waits in its endpoint."""
-        sql = "UPDATE delivery SET state = ?, due_at = 0 WHERE id = ? AND state <> ?"
-        self.store.run(sql, (WAITING, delivery, SENDING))
-        self._set_free_at(endpoint, 0)
-
-    def hold(self, endpoint: str) -> None:
-        """What waits in it stays."""
-        self._set_free_at(endpoint, self.NEVER)
-
-    def release(self, endpoint: str) -> None:
-        """What waits in it is due."""
-        self._set_free_at(endpoint, 0)
-
-    def _set_free_at(self, endpoint: str, free_at: int) -> None:
-        sql = "UPDATE endpoint SET failures = 0, free_at = ? WHERE name = ?"
-        self.store.run(sql, (free_at, endpoint))
-        self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
-
-    # keeping
-
-    def expire(self) -> None:
-        """Deletes what has come to an end and was kept for long enough, some at a
-        time."""
-        before = self._now() - micros(self.KEPT)
-        some = "SELECT id FROM delivery WHERE created_at < ? AND due_at IS NULL"
-
-        def work() -> int:
-            sql = f"DELETE FROM delivery WHERE id IN ({some} LIMIT 500)"
-            gone = self.store.run(sql, (before,)).rowcount
-            if gone:
-                self.store.note_erasure()
-            return gone
-
-        self.store.write_by_parts(work)
-
-
-class Worker(threading.Thread):
-    """Looks for what is due. Each endpoint's is sent by a thread of its own, which ends
-    when no more is: a slow endpoint holds up no other."""
-
-    MOST, TURNS = (
-        16,
-        100,
-    )  # threads; deliveries by one until another endpoint has its turn
-
-    def __init__(self, outbox: Outbox):
-        super().__init__(name="outbox", daemon=True)
-        self.outbox, self.stopped = outbox, False
-        self.places = threading.Semaphore(self.MOST)
-
-    def run(self) -> None:
-        self.safely(self.outbox.begin)
-        while not self.stopped:
-            self.outbox.wake.wait(1)  # something may have become due, or another's
-            self.outbox.wake.clear()
-            self.safely(self.look)
-
-    def safely(self, work: Callable) -> None:
-        try:
-            work()
-        except Unavailable:
-            time.sleep(1)  # the log has it; what waits keeps
-        except Exception as err:
-            log_failure("outbox", err)
-
-    def look(self) -> None:
-        while not self.stopped and self.places.acquire(timeout=1):
-            claimed = None
-            try:
-                claimed = self.outbox.claim()
-            finally:
-                if claimed is None:
-                    self.places.release()
-            if claimed is None:
-                return
-            threading.Thread(target=self.send, args=(claimed,), daemon=True).start()
-
-    def send(self, claimed: DeliveryRow) -> None:
-        """It and what else is due in its endpoint."""
-        turns = iter(range(1, self.TURNS))
-
-        def more() -> bool:
-            return not self.stopped and next(turns, None) is not None
-
-        def work() -> None:
-            delivery = claimed
-            while delivery:
-                delivery = self.outbox.send(delivery, more)
-
-        self.safely(work)
-        self.outbox.store.leave()
-        self.places.release()
-        self.outbox.wake.set()
-
-    def stop(self) -> None:
-        """What is being sent may end: better known than not."""
-        self.stopped = True
-        self.outbox.wake.set()
-        deadline = time.monotonic() + 3
-        self.join(timeout=3)
-        for _ in range(self.MOST):
-            self.places.acquire(timeout=max(0, deadline - time.monotonic()))
-
-
-###############################################################################
 # Services ####################################################################
 ###############################################################################
 
@@ -3933,17 +3495,17 @@ class Calls:
         config: Config,
         store: Store,
         events: Events,
-        outbox: Outbox,
+        outbox: Any,
         clock: Callable,
     ):
         self.config, self.store, self.events, self.clock = config, store, events, clock
         self.outbox = outbox
 
     @property
-    def dialler(self) -> Optional[Sender]:
+    def dialler(self) -> Optional[Any]:
         """Who places calls here, if anybody. It may refuse one: by `admit(phone)` first
         of all, by `count()` inside the transaction."""
-        return self.outbox.senders.get(DIAL)
+        return self.outbox and self.outbox.senders.get(DIAL)
 
     # making
 
@@ -4126,8 +3688,14 @@ class Calls:
 
     def hang_up(self, row: CallRow) -> None:
         """Asks who placed it to end it; before that, being canceled is enough."""
-        number = row.phone_number
-        self.outbox.add(row.workspace, HANGUP, number, DIALLER, call=row.id)
+        if self.outbox:
+            number = row.phone_number
+            self.outbox.add(row.workspace, HANGUP, number, DIALLER, call=row.id)
+
+    def wake(self) -> None:
+        """After a commit: there may be something to send."""
+        if self.outbox:
+            self.outbox.wake.set()
 
     def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]
@@ -4187,7 +3755,7 @@ class Services(NamedTuple):
     keys: Keys
     events: Events
     records: dict  # the plural of each kind: its Records
-    outbox: Outbox
+    outbox: Any  # what is to be sent to others; None without extras/outbox.py
     calls: Calls
     nightly: list  # what else is done every night: functions of its date
 
@@ -5880,7 +5448,7 @@ def add_calls(app: Api, calls: Calls) -> None:
 
         def created(made: tuple) -> str:
             text, replayed = made
-            calls.outbox.wake.set()
+            calls.wake()
             response.status = 201
             if replayed:
                 response.set_header("Idempotency-Replayed", "true")
@@ -5912,7 +5480,7 @@ def add_call(app: Api, calls: Calls) -> None:
         document = read_json()
 
         def patched(row: CallRow) -> str:
-            calls.outbox.wake.set()
+            calls.wake()
             if caller.may("calls:read"):
                 return EnvelopeWire.call(row)
             sent = {n: document[n] for n in ("status", "duration") if n in document}
@@ -7075,7 +6643,9 @@ def open_services(
     config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Services:
     store = open_database(config.database)
-    events, outbox = Events(store, NativeWire), Outbox(store, clock)
+    events, outbox = Events(store, NativeWire), None
+    with contextlib.suppress(Mistake):  # whoever sends something will name it
+        outbox = OUTBOX.load().Outbox(store, clock)
     base = store, events, clock, config.max_body
     return Services(
         store,
@@ -7180,7 +6750,8 @@ class Housekeeper(threading.Thread):
         now, day = micros(self.clock()), 86_400_000_000
         self.services.events.expire(now - self.config.history_days * day)
         self.services.calls.forget()
-        self.services.outbox.expire()
+        if self.services.outbox:
+            self.services.outbox.expire()
         if self.config.retention_days:
             before = now - self.config.retention_days * day
             gone = self.services.contacts.delete_untouched(before)
@@ -7214,8 +6785,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, stop)
     announce(config, services, url_of(sock))
     threads = [Housekeeper(config, services)]
-    if services.outbox.senders:
-        threads.append(Worker(services.outbox))
+    if services.outbox and services.outbox.senders:
+        threads.append(services.outbox.worker())
     for thread in threads:
         thread.start()
     server.run()

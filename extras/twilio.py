@@ -22,15 +22,10 @@ from contactapi import (
     CallRow,
     Calls,
     Config,
-    DeliveryRow,
     EnvelopeWire,
     Forbidden,
     InvalidRequest,
-    NotTaken,
     RateLimited,
-    Refused,
-    Reply,
-    Sender,
     Services,
     Write,
     header,
@@ -42,6 +37,7 @@ from contactapi import (
     read_body,
     refuse_encoded,
 )
+from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 BY = "twilio"  # who did it, in the event log
 

@@ -524,7 +524,7 @@ def files_of(folder):
 @contextlib.contextmanager
 def running_worker(outbox, worker=None):
     """Within, what is due is sent as a server does it."""
-    worker = worker or contactapi.Worker(outbox)
+    worker = worker or outbox.worker()
     worker.start()
     try:
         yield worker

@@ -8,7 +8,9 @@ import pytest
 
 import contactapi
 from client import called, keep_house, running_worker
-from contactapi import NotNow, NotTaken, Outbox, Refused, Reply, Sender, Worker
+from extras.outbox import Outbox
+from extras.senders import NotNow, NotTaken, Refused, Reply, Sender
+from extras.worker import Worker
 from processes import until
 
 DAY = 86_400
