@@ -2797,39 +2797,21 @@ class Report:
     def __init__(self):
         self.created = self.updated = self.failed = 0
         self.errors, self.warnings = [], []
-        self.end = None  # the error with which the file was given up
 
     def fail(self, line: Line) -> None:
         self.failed += 1
         error = {"line": line.number, "message": line.error}
-        if line.last:
-            self.end = error
+        if line.last:  # why the file was given up is always told
+            self.errors[self.MOST - 1 :] = [error]
         elif len(self.errors) < self.MOST:
             self.errors.append(error)
 
-    def warn(self, number: int, message: str) -> None:
+    def warn(self, line: Line, message: str) -> None:
         if len(self.warnings) < self.MOST:
-            self.warnings.append({"line": number, "message": message})
-
-    def add(self, other: "Report") -> None:
-        self.created += other.created
-        self.updated += other.updated
-        self.failed += other.failed
-        self.errors = (self.errors + other.errors)[: self.MOST]
-        self.warnings = (self.warnings + other.warnings)[: self.MOST]
-        self.end = other.end
+            self.warnings.append({"line": line.number, "message": message})
 
     def body(self) -> dict:
-        errors = self.errors
-        if self.end:
-            errors = [*errors[: self.MOST - 1], self.end]
-        return {
-            "created": self.created,
-            "updated": self.updated,
-            "failed": self.failed,
-            "errors": errors,
-            "warnings": self.warnings,
-        }
+        return dict(vars(self))
 
 
 class Slots:
@@ -3064,14 +3046,14 @@ class Records:
 
     BATCH = (2000, 2**19)  # lines, characters
 
-    def import_lines(self, caller: Caller, lines: Iterator[Line]) -> Iterator["Report"]:
+    def import_lines(self, caller: Caller, lines: Iterator[Line]) -> Iterator[Report]:
         """Upserts lines, a batch to a transaction; yields the report so far after each
         is on the disk."""
         report = Report()
         for batch in batches(lines, *self.BATCH):
             items = [self._read(line) for line in batch]
-            work = functools.partial(self._import_batch, caller, items)
-            report.add(self.store.write(work))
+            work = functools.partial(self._import_batch, caller, items, report)
+            self.store.write(work)
             yield report
 
     def _read(self, line: Line) -> tuple:
@@ -3101,34 +3083,28 @@ class Records:
     def _times(self, document: dict) -> tuple:
         """(created_at, updated_at, what is wrong with them): a time that cannot be read
         or lies in the future does not cost the record, which is taken as of now."""
-        created, updated = document.get("created_at"), document.get("updated_at")
-        if created is None and updated is None:
-            return None, None, ""
-        times = [self._time(value) for value in (created, updated)]
-        for name, moment in zip(OURS[1:], times):
-            if isinstance(moment, str):
-                return None, None, f"{name} {moment}: the line is taken as of now"
+        times = []
+        for name in OURS[1:]:
+            value = document.get(name)
+            moment = parse_time(value.strip()) if isinstance(value, str) else None
+            wrong = ""
+            if moment is None and value is not None:
+                wrong = "is no ISO 8601 time such as 2026-07-04T10:00:00Z"
+            # An export of this very moment may be some microseconds ahead.
+            elif moment is not None and moment > micros(self.clock() + 0.1):
+                wrong = "is in the future"
+            if wrong:
+                return None, None, f"{name} {wrong}: the line is taken as of now"
+            times.append(moment)
         return *times, ""
 
-    def _time(self, value: Any) -> Any:
-        """Microseconds, None without a time, or what is wrong with it."""
-        if value is None:
-            return None
-        moment = parse_time(value.strip()) if isinstance(value, str) else None
-        if moment is None:
-            return "is no ISO 8601 time such as 2026-07-04T10:00:00Z"
-        # An export of this very moment may be some microseconds ahead.
-        ahead = moment > micros(self.clock() + 0.1)
-        return "is in the future" if ahead else moment
-
-    def _import_batch(self, caller: Caller, items: list) -> "Report":
+    def _import_batch(self, caller: Caller, items: list, report: Report) -> None:
         """One transaction of an import; what is new is written together."""
-        report = Report()
         keys = [new.natural_key for _, new in items if new]
         known, fresh = self._known(caller.workspace, keys), {}
         for line, new in items:
             if new and new.warning:
-                report.warn(line.number, new.warning)
+                report.warn(line, new.warning)
             if new is None:
                 report.fail(line)
             elif new.natural_key in known:
@@ -3140,7 +3116,6 @@ class Records:
             else:
                 fresh[new.natural_key] = new
         report.created += len(self._create(caller, list(fresh.values())))
-        return report
 
     def _known(self, workspace: int, keys: list) -> set:
         marks = ",".join("?" * len(keys))
@@ -3151,7 +3126,7 @@ class Records:
         return {row[0] for row in self.store.rows(sql, (workspace, *keys))}
 
     def _import_known(
-        self, caller: Caller, line: Line, new: "New", report: "Report"
+        self, caller: Caller, line: Line, new: New, report: Report
     ) -> None:
         """A record that the line leaves as it was is not touched."""
         old = self._find(caller.workspace, new.natural_key)
