@@ -62,7 +62,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from html import escape
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
@@ -349,10 +348,16 @@ class Extra(NamedTuple):
     needs: tuple = ()  # settings that it needs beside those
     install: str = ""  # what is not in requirements.txt, as pip names it
     files: tuple = ()  # how the names of its files end: used if it is there, not needed
+    paths: tuple = ()  # what it serves, likewise
     commands: dict = {}  # name: what --help says of it; loaded when one is asked for
 
     def is_wanted(self, config: Config) -> bool:
         return any(config.has(name) for name in self.asked_by)
+
+    def places(self, kinds: list) -> list:
+        """The paths that are 404 where it is not there."""
+        named = itertools.product(kinds, self.files)
+        return [*self.paths, *(f"/v1/{kind}{end}" for kind, end in named)]
 
     def refuse_half(self, config: Config) -> None:
         needed = (*self.asked_by, *self.needs)
@@ -407,6 +412,11 @@ EXTRAS = (
         needs=("CONTACTAPI_PUBLIC_URL", "CONTACTAPI_CALL_PREFIXES"),
     ),
     Extra("spreadsheets", "read and write CSV", files=(".csv",)),
+    Extra(
+        "pages",
+        "serve pages/",
+        paths=("/", "/docs", "/openapi.json", "/llms.txt", "/captcha.js"),
+    ),
 )
 
 
@@ -5073,70 +5083,6 @@ def add_health(app: Api, store: Store) -> None:
         return '{"status":"ok"}'
 
 
-PAGES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pages")
-PAGE_PATHS = {
-    "/": "dashboard.html",
-    "/docs": "docs.html",
-    "/openapi.json": "openapi.json",
-    "/llms.txt": "llms.txt",
-    "/captcha.js": "captcha.js",
-}
-PAGE_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "json": JSON,
-    "txt": "text/plain; charset=utf-8",
-    "svg": "image/svg+xml",
-    "png": "image/png",
-}
-# How a file says the server's own URL: {{url}}, filled in as its type needs it.
-FILLED_IN = {"html": escape, "json": lambda url: quote(url)[1:-1], "txt": str}
-
-
-def add_pages(app: Api, config: Config) -> None:
-    """The files of pages/ and of its folders. Without a key or a window: a form whose
-    script cannot be had helps nobody, and a browser keeps it for an hour."""
-
-    def page(name: str) -> bytes:
-        environ, form = request.environ, name.rpartition(".")[2]
-        body = read_page(name)
-        if form in FILLED_IN:
-            url = FILLED_IN[form](own_url(environ, config))
-            body = body.replace(b"{{url}}", url.encode())
-        environ["contactapi.kept"] = "public, max-age=3600"
-        response.content_type = PAGE_TYPES[form]
-        response.set_header("Content-Security-Policy", PAGE_POLICY)
-        if name == "captcha.js":
-            response.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-        return unless_known(body)
-
-    for path, name in PAGE_PATHS.items():
-        app.get(path, callback=functools.partial(page, name))
-    forms = "|".join(PAGE_TYPES)
-    app.get(rf"/pages/<name:re:([\w-]+/)?[\w-]+\.({forms})>", callback=page)
-
-
-def read_page(name: str) -> bytes:
-    """Each time, so that an edit shows at once; a small file takes 20 µs."""
-    try:
-        with open(os.path.join(PAGES, name), "rb") as file:
-            return file.read()
-    except OSError:
-        missing = f"pages/{name} is not there: put it beside contactapi.py"
-        raise NotFound(missing) from None
-
-
-def unless_known(body: bytes) -> bytes:
-    """304 to who has it already; a proxy that compresses calls its tag weak."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    response.set_header("ETag", tag)
-    if tag not in header(request.environ, "IF_NONE_MATCH"):
-        return body
-    response.status = 304
-    return b""
-
-
 # A list is short up to here: records to pass by, records to show.
 DEEP, LONG_PAGE = 1000, 20
 
@@ -6649,7 +6595,6 @@ def make_app(
     app = Api(gate, config.max_body, services.store)
     app.services = services
     add_health(app, services.store)
-    add_pages(app, config)
     for records in services.records.values():
         add_native(app, records)
         add_native_record(app, records)
@@ -6666,18 +6611,17 @@ def make_app(
     for extra in load_extras(config):
         extra.setup(app, services, config)
     for extra in EXTRAS:
-        if extra.files:
-            add_format(app, extra, config)
+        if places := extra.places(services.records):
+            add_if_there(app, extra, places, config)
     return app
 
 
-def add_format(app: Api, extra: Extra, config: Config) -> None:
-    """An extra for files; where it cannot be had, their paths say what to do."""
+def add_if_there(app: Api, extra: Extra, places: list, config: Config) -> None:
+    """Where it cannot be had its paths say what to do."""
     try:
         extra.load().setup(app, app.services, config)
     except Mistake as err:
-        names = itertools.product(app.services.records, extra.files)
-        app.absent.update((f"/v1/{kind}{end}", str(err)) for kind, end in names)
+        app.absent.update(dict.fromkeys(places, str(err)))
 
 
 class Housekeeper(threading.Thread):

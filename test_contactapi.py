@@ -52,6 +52,7 @@ from client import (
 )
 from contactapi import Config
 from doubles import SID, TWILIO, signed
+from extras.pages import PAGE_PATHS
 
 ###############################################################################
 # Contacts (document 002) #####################################################
@@ -952,7 +953,7 @@ def test_nothing_is_visible_across_workspaces(api):
 # What the contract has each endpoint need: a new route must be written here.
 NEEDS = {
     ("GET", "/healthz"): None,
-    **{("GET", path): None for path in contactapi.PAGE_PATHS},
+    **{("GET", path): None for path in PAGE_PATHS},
     ("GET", "/pages/<name>"): None,
     ("POST", "/api/calls/<ref>/twilio"): None,
     ("GET", "/v1/contacts/<ref>/export"): "contacts:read calls:read",

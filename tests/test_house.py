@@ -160,6 +160,11 @@ def test_every_other_module_of_extras_is_a_part_of_one():
     assert used >= texts.keys() - {extra.module for extra in EXTRAS}
 
 
+def test_the_pages_that_are_named_to_the_core_are_those_that_are_served():
+    (extra,) = (extra for extra in EXTRAS if extra.module == "pages")
+    assert extra.paths == tuple(extra.load().PAGE_PATHS)
+
+
 def test_every_extra_with_commands_has_what_makes_each_of_them():
     for extra in EXTRAS:
         module = extra.load()

@@ -2,7 +2,7 @@
 
 import pytest
 
-import contactapi
+import extras.pages
 from client import PAGE, failure
 
 KEPT = "public, max-age=3600"
@@ -26,7 +26,7 @@ def pages(tmp_path, monkeypatch):
     (folder / "dashboard").mkdir(parents=True)
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    monkeypatch.setattr(contactapi, "PAGES", str(folder))
+    monkeypatch.setattr(extras.pages, "FOLDER", str(folder))
     return folder
 
 

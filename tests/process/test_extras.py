@@ -12,6 +12,7 @@ import pytest
 
 import contactapi
 from doubles import TWILIO
+from extras.pages import PAGE_PATHS
 from processes import SCRIPT, Server, environment, free_port, run, until
 
 SCHEMA_1 = SCRIPT.parent / "tests/store/schema-1.sql"
@@ -85,9 +86,9 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
         *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
     ):
         assert server.ask("GET", path).status == 200, path
-    for path, name in contactapi.PAGE_PATHS.items():
+    for path in PAGE_PATHS:
         error = server.ask("GET", path).json["error"]
-        missing = f"pages/{name} is not there: put it beside contactapi.py"
+        missing = "to serve pages/, put extras/pages.py beside contactapi.py"
         assert error == {"code": "not_found", "message": missing}
     server.stop()
 
