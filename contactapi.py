@@ -74,17 +74,10 @@ try:
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
     from waitress.buffers import OverflowableBuffer
-    from waitress.channel import HTTPChannel
-    from waitress.parser import HTTPRequestParser, ParsingError
+    from waitress.channel import ClientDisconnected, HTTPChannel
     from waitress.receiver import FixedStreamReceiver
     from waitress.server import TcpWSGIServer
-    from waitress.task import WSGITask
-    from waitress.utilities import (
-        BadRequest,
-        RequestEntityTooLarge,
-        RequestHeaderFieldsTooLarge,
-        build_http_date,
-    )
+    from waitress.utilities import build_http_date
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
@@ -4692,10 +4685,6 @@ def as_answer(environ: dict, err: Exception) -> ApiError:
 
 LARGE_BODY = 64 * 2**20
 
-# What the server's parser refuses, or the disk, by its status.
-REFUSALS = {400: InvalidRequest, 431: InvalidRequest, 503: Unavailable}
-
-
 PAGE_POLICY = (  # of every HTML page: nothing inline, nothing from elsewhere
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -4724,12 +4713,15 @@ class Api(Bottle):
         self.secret, self.numbers = secrets.token_bytes(32), itertools.count()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
-        made = environ.pop("contactapi.answer", None)
-        status, headers, body = made or self.whole_answer(environ)
-        seconds = self.clock() - environ["contactapi.began"]
-        log.info(request_line(environ, status, headers, seconds))
+        """As a WSGI application, without lanes."""
+        status, headers, body = self.whole_answer(environ)
+        self.log(environ, status, headers)
         start_response(status, headers)
         return body
+
+    def log(self, environ: dict, status: str, headers: list) -> None:
+        seconds = self.clock() - environ["contactapi.began"]
+        log.info(request_line(environ, status, headers, seconds))
 
     def whole_answer(self, environ: dict) -> tuple:
         """(status, headers, body), what is to be written included."""
@@ -4784,7 +4776,7 @@ class Api(Bottle):
         number = b"%d" % next(self.numbers)
         ref = hashlib.blake2b(number, key=self.secret, digest_size=8)
         environ["contactapi.id"] = ref.hexdigest()
-        environ["PATH_INFO"] = environ["PATH_INFO"].rstrip("/") or "/"
+        environ["PATH_INFO"] = "/" + environ["PATH_INFO"].strip("/")
         environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
         if not (self.gate.warned or FORWARDED.isdisjoint(environ)):
             self.gate.warn_of_proxy(environ)
@@ -4823,19 +4815,15 @@ class Api(Bottle):
 
     def refusal(self, environ: dict) -> Optional[ApiError]:
         """Before the path is looked at: what the server did not take or could not read
-        (`contactapi.refusal` is our error or Waitress's status, `contactapi.reason`
-        says why), a path whose extra is not there, a body over its path's limit."""
-        status = environ.get("contactapi.refusal")
-        if isinstance(status, ApiError):
-            return status
+        (`contactapi.refusal`), a path whose extra is not there, a body over its path's
+        limit."""
+        if "contactapi.refusal" in environ:
+            return environ["contactapi.refusal"]
         if environ["PATH_INFO"] in self.absent:
             return NotFound(self.absent[environ["PATH_INFO"]])
         length = content_length(environ.get("CONTENT_LENGTH") or "")
-        if status == 413 or (length > 0 and length > self.body_limit(environ)):
+        if length > 0 and length > self.body_limit(environ):
             return self.too_large(environ)
-        if status:
-            err = REFUSALS.get(status, InternalError)
-            return err(environ.get("contactapi.reason", ""))
         return None if is_utf8_path(environ["PATH_INFO"]) else NotFound()
 
     def too_large(self, environ: dict) -> PayloadTooLarge:
@@ -4865,18 +4853,19 @@ class Api(Bottle):
                 if caller and all(map(caller.may, needs)):
                     return caller
 
-    def expect(self, environ: dict) -> int:
+    def expect(self, environ: dict, length: int) -> int:
         """`body_limit` when the head alone has arrived: a large body is counted, and
-        has its slot, before a byte of it is kept; else RateLimited."""
+        has its slot, before a byte of it is kept. Else PayloadTooLarge, RateLimited."""
         caller = self.importer(environ)
-        if caller is None:
-            return self.max_body
-        if content_length(environ["CONTENT_LENGTH"]) <= LARGE_BODY:
+        limit = LARGE_BODY if caller else self.max_body
+        if length > limit:
+            raise self.too_large(environ)
+        if caller:
             environ["contactapi.counted"] = True
             self.gate.count(environ, caller)
             self.guard.take_slot(environ, caller, "import")
             environ["contactapi.caller"] = caller
-        return LARGE_BODY
+        return limit
 
     # everything that is no success
 
@@ -5447,12 +5436,12 @@ def read_submission() -> tuple:
 # Server ######################################################################
 ###############################################################################
 
-# -- Waitress, bounded
+# -- requests
 
 
-MOST_FIELDS = 100
+MOST_FIELDS, LONGEST_HEAD = 100, 32768
 REQUEST_LINE = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Z-]{1,32}) ([!-~\x80-\xff]+) HTTP/(1\.[01])"
+    rb"([!#$%&'*+.^_`|~0-9A-Z-]{1,32}) ([!-~\x80-\xff]+) (HTTP/1\.[01])"
 )
 TARGET = re.compile(
     rb"(?:https?://(?:\[[0-9a-f:.]+\](?::[0-9]*)?|[^/?#@\[\]]+))?"
@@ -5464,40 +5453,45 @@ CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t -~\x80-\xff]*)?\r\n")
 BLANK_LINES = re.compile(rb"[\r\n]*")
 
 
-class Parser(HTTPRequestParser):
-    """Reads one request, each byte once: in none of the patterns above can a byte be
-    taken in two ways, while Waitress's own need time that grows with the square of
-    what was sent (90 s for 32 KB). Each body has a limit by its path. There are
-    defaults enough for what cannot be read to be answered all the same."""
+class Parser:
+    """Reads one request into its `environ`, each byte once: in none of the patterns
+    above can a byte be taken in two ways, while Waitress's own need time that grows
+    with the square of what was sent (90 s for 32 KB). What cannot be read is answered
+    all the same: the environ has the refusal, and defaults enough for that."""
 
-    command, path, query, request_uri, url_scheme = "GET", "/", "", "/", "http"
-    read_at = 0.0  # when its last byte was read
-    refusal = None  # an ApiError: what our side of it refused
+    completed = False  # it is whole, or refused
+    empty = False  # nothing came but blank lines
+    error = None  # the ApiError that refused it
+    body = None  # what takes the bytes behind the head
+    taken, limit = 0, 0  # how many these were, and may be
+    expect_continue = False  # the client waits for a word before it sends them
+    read_at = 0.0  # when the last byte was read
 
-    def __init__(self, adjustments: Adjustments):
-        super().__init__(adjustments)
-        self.head = bytearray()
-        self.admitted = {}  # what the application found out from the head alone
+    def __init__(self, app: Api, environ: dict):
+        self.app, self.head = app, bytearray()
+        self.environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/",
+            "SERVER_PROTOCOL": "HTTP/1.0",
+            "wsgi.input": io.BytesIO(),
+            **environ,
+        }
 
     def received(self, data: bytes) -> int:
         """How many of these bytes are this request's. `completed` once it is whole,
         or refused: then all of them are, for nothing is read after a refusal."""
         if self.completed:
             return 0
-        take = self.take_head if self.body_rcv is None else self.take_body
         try:
-            return take(data)
-        except ParsingError as err:
-            self.refuse(BadRequest(str(err)))
+            return self.take_head(data) if self.body is None else self.take_body(data)
+        except ApiError as err:
+            self.error = err
         except OSError as err:  # the disk has no room for a large body
             log.error("a body could not be kept: %s", err.strerror)
-            self.refusal = Unavailable()
-            self.refuse(BadRequest(""))
+            self.error = Unavailable()
+        self.environ["contactapi.refusal"] = self.error
+        self.head, self.completed, self.expect_continue = bytearray(), True, False
         return len(data)
-
-    def refuse(self, error: BadRequest) -> None:
-        self.error, self.completed = error, True
-        self.head, self.expect_continue = bytearray(), False
 
     def take_head(self, data: bytes) -> int:
         # Blank lines before a request are passed over (RFC 9112 section 2.2).
@@ -5510,122 +5504,104 @@ class Parser(HTTPRequestParser):
         found = (before + data).find(b"\r\n\r\n", start)
         end = len(data) if found < 0 else found + 4 - len(before)
         self.head += data[start:end]
-        if len(self.head) > self.adj.max_request_header_size:
-            self.refuse(RequestHeaderFieldsTooLarge("the header is larger than 32 KiB"))
-            return len(data)
+        if len(self.head) > LONGEST_HEAD:
+            raise InvalidRequest("the header is larger than 32 KiB")
         if found >= 0:
-            head, self.head = bytes(self.head[:-4]), bytearray()
-            self.headers_finished = True
-            self.read_head(head)
-        return len(data) if self.error else end
-
-    def read_head(self, head: bytes) -> None:
-        line, *fields = head.split(b"\r\n")
-        self.read_request_line(line)
-        self.read_fields(fields)
-        self.read_framing()
+            line, *fields = bytes(self.head[:-4]).split(b"\r\n")
+            self.head = bytearray()
+            self.read_request_line(line)
+            self.read_fields(fields)
+            self.read_framing()
+        return end
 
     def read_request_line(self, line: bytes) -> None:
         match = REQUEST_LINE.fullmatch(line)
         if not match or not is_utf8_path(match[2].decode("latin-1")):
-            raise ParsingError("the first line must be: METHOD /path HTTP/1.1")
-        self.command, self.version = match[1].decode(), match[3].decode()
-        self.request_uri = match[2].decode("latin-1")
+            raise InvalidRequest("the first line must be: METHOD /path HTTP/1.1")
+        self.environ["REQUEST_METHOD"] = match[1].decode()
+        self.environ["SERVER_PROTOCOL"] = match[3].decode()
         target = TARGET.fullmatch(match[2])
         if not target:
-            raise ParsingError("the request's address cannot be read")
+            raise InvalidRequest("the request's address cannot be read")
         path, query = target.groups(b"")
-        self.path = unquote_to_bytes(path or b"/").decode("latin-1")
-        self.query = query.decode("latin-1")
+        self.environ["PATH_INFO"] = unquote_to_bytes(path or b"/").decode("latin-1")
+        self.environ["QUERY_STRING"] = query.decode("latin-1")
 
     def read_fields(self, lines: list) -> None:
+        environ = self.environ
         if len(lines) > MOST_FIELDS:
-            raise ParsingError(f"there are more than {MOST_FIELDS} header fields")
+            raise InvalidRequest(f"there are more than {MOST_FIELDS} header fields")
         for line in lines:
             match = FIELD.fullmatch(line)
             if not match:
-                raise ParsingError("a header field cannot be read")
+                raise InvalidRequest("a header field cannot be read")
             name, value = match.groups()
             # In an environ, `_` and `-` are one: that would let a client forge a
             # field which the proxy before us sets.
             if b"_" not in name:
-                name = name.decode().upper().replace("-", "_")
+                name = "HTTP_" + name.decode().upper().replace("-", "_")
                 value = value.strip(b" \t").decode("latin-1")
-                known = self.headers.get(name)
-                self.headers[name] = value if known is None else f"{known}, {value}"
+                known = environ.get(name)
+                environ[name] = value if known is None else f"{known}, {value}"
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
 
     def read_framing(self) -> None:
         """How long the body is (RFC 9112 section 6): what two servers could
         understand in two ways is refused."""
-        coding = self.headers.pop("TRANSFER_ENCODING", None)
-        length = self.headers.get("CONTENT_LENGTH")
+        environ = self.environ
+        coding = environ.pop("HTTP_TRANSFER_ENCODING", None)
+        length = environ.pop("HTTP_CONTENT_LENGTH", None)
+        environ["CONTENT_LENGTH"] = length or ""
         if coding is not None:
-            known = coding.lower() == "chunked" and self.version == "1.1"
-            if not known or length is not None:
-                message = "Transfer-Encoding must be chunked, without a Content-Length"
-                raise ParsingError(message + ", in HTTP/1.1")
-            self.chunked = True
-        elif length is not None:
-            if not (length.isascii() and length.isdigit()):
-                raise ParsingError("Content-Length must be a number")
-            self.content_length = int(length) if len(length) < 19 else 10**18
-        if self.chunked or self.content_length:
-            self.expect_body()
+            known = coding.lower() == "chunked" and length is None
+            if not known or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+                raise InvalidRequest(
+                    "Transfer-Encoding must be chunked, without a Content-Length, in "
+                    "HTTP/1.1"
+                )
+            self.expect_body(-1)
+        elif length is not None and not (length.isascii() and length.isdigit()):
+            raise InvalidRequest("Content-Length must be a number")
+        elif length and length.strip("0"):
+            self.expect_body(int(length) if len(length) < 19 else 10**18)
         else:
             self.completed = True
 
-    def expect_body(self) -> None:
-        environ = self.as_environ()
-        try:
-            self.limit = self.adj.expect(environ)
-        except ApiError as err:
-            self.refusal = err
-            raise ParsingError("refused") from None
-        self.admitted = {n: v for n, v in environ.items() if n.startswith("contactapi")}
-        if self.content_length > self.limit:
-            self.refuse(RequestEntityTooLarge(""))
-            return
-        buffer = OverflowableBuffer(self.adj.inbuf_overflow)
-        if self.chunked:
-            self.body_rcv = ChunkedBody(buffer)
-        else:
-            self.body_rcv = FixedStreamReceiver(self.content_length, buffer)
-        expected = self.headers.get("EXPECT", "").lower()
-        self.expect_continue = expected == "100-continue" and self.version == "1.1"
+    def expect_body(self, length: int) -> None:
+        """Of so many bytes; -1 for one in chunks."""
+        self.limit = self.app.expect(self.environ, length)
+        buffer = OverflowableBuffer(2**19)
+        self.body = FixedStreamReceiver(length, buffer)
+        if length < 0:
+            self.body = ChunkedBody(buffer)
+        expected = self.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        old = self.environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+        self.expect_continue = expected and not old
 
     def take_body(self, data: bytes) -> int:
-        body = self.body_rcv
-        taken = body.received(data)
-        self.body_bytes_received += taken
+        count = self.body.received(data)
+        self.taken += count
         # The framing of chunks has a bound of its own.
-        if len(body) > self.limit or self.body_bytes_received > 8 * self.limit:
-            self.refuse(RequestEntityTooLarge(""))
-            return len(data)
-        if body.completed:
+        if len(self.body) > self.limit or self.taken > 8 * self.limit:
+            raise self.app.too_large(self.environ)
+        if self.body.completed:
             self.completed, self.expect_continue = True, False
-            self.headers["CONTENT_LENGTH"] = str(len(body))
-        return taken
+            self.environ["CONTENT_LENGTH"] = str(len(self.body))
+            self.environ["wsgi.input"] = self.body.getfile()
+        return count
 
     def close(self) -> None:
         """Called when nothing needs the request any more, answered or not."""
-        with contextlib.suppress(OSError):  # the disk is full
-            super().close()
-        leave_slot(self.admitted)
-
-    def as_environ(self) -> dict:
-        return {
-            "REQUEST_METHOD": self.command,
-            "PATH_INFO": self.path,
-            "CONTENT_LENGTH": self.headers.get("CONTENT_LENGTH", ""),
-            "HTTP_AUTHORIZATION": self.headers.get("AUTHORIZATION", ""),
-            "HTTP_X_API_KEY": self.headers.get("X_API_KEY", ""),
-        }
+        if self.body is not None:
+            with contextlib.suppress(OSError):  # the disk is full
+                self.body.getbuf().close()
+        leave_slot(self.environ)
 
 
 class ChunkedBody:
     """A body in chunks (RFC 9112 section 7.1), put together in `buffer`: each byte is
     looked at once, and of sizes, extensions and trailers no more is kept than the line
-    in hand. ParsingError for anything else."""
+    in hand. InvalidRequest for anything else."""
 
     completed = False
     longest = 1024  # bytes of a line: a size with its extensions, or a chunk's end
@@ -5660,13 +5636,13 @@ class ChunkedBody:
             line, self.line = bytes(self.line), bytearray()
             self.read_line(line)
         elif len(self.line) == self.longest:
-            raise ParsingError("a line between the chunks is too long")
+            raise InvalidRequest("a line between the chunks is too long")
         return end
 
     def read_size(self, line: bytes) -> None:
         match = CHUNK_SIZE.fullmatch(line)
         if not match:
-            raise ParsingError("the size of a chunk cannot be read")
+            raise InvalidRequest("the size of a chunk cannot be read")
         self.left = int(match[1], 16)
         self.read_line = self.read_end
         if not self.left:
@@ -5674,7 +5650,7 @@ class ChunkedBody:
 
     def read_end(self, line: bytes) -> None:
         if line != b"\r\n":
-            raise ParsingError("a chunk is longer than its size")
+            raise InvalidRequest("a chunk is longer than its size")
         self.read_line = self.read_size
 
     def read_trailer(self, line: bytes) -> None:
@@ -5682,9 +5658,9 @@ class ChunkedBody:
         self.completed = line == b"\r\n"
         self.longest -= len(line)
         if not self.completed and not FIELD.fullmatch(line.removesuffix(b"\r\n")):
-            raise ParsingError("a trailer cannot be read")
+            raise InvalidRequest("a trailer cannot be read")
 
-    # what Waitress asks of a receiver
+    # as Waitress's receiver of other bodies
 
     def getfile(self) -> Any:
         return self.buffer.getfile()
@@ -5693,176 +5669,134 @@ class ChunkedBody:
         return self.buffer
 
 
+# -- connections
+
+
 http_date = functools.lru_cache(maxsize=8)(build_http_date)
 
 
-class AnswerTask(WSGITask):
-    """Tells the client to come back on another connection once we are stopping."""
-
-    def get_environment(self) -> dict:
-        if not self.environ:
-            environ = super().get_environment()
-            environ["contactapi.server"] = self.channel.server
-            environ.update(self.request.admitted)
-        return self.environ
-
-    def build_response_header(self) -> bytes:
-        channel = self.channel
-        # What is still to come on this connection is answered first.
-        last = len(channel.requests) == 1 and channel.request is None
-        if channel.server.stopping and last and not channel.has_more():
-            self.set_close_on_finish()
-        channel.streams = self.content_length is None
-        if (self.content_length or 0) > 2**16:
-            channel.server.make_room(self.content_length)
-        self.response_headers.append(("Date", http_date(int(self.start_time))))
-        head = super().build_response_header()
-        if self.request.command == "HEAD":
-            self.chunked_response = False
-        return head
-
-
-class RefusedTask(AnswerTask):
-    """Lets the application word what the parser refused, then closes."""
-
-    def execute(self) -> None:
-        self.set_close_on_finish()
-        self.channel.refused = True
-        super().execute()
-
-    def get_environment(self) -> dict:
-        environ = super().get_environment()
-        environ["contactapi.refusal"] = self.request.refusal or self.request.error.code
-        environ["contactapi.reason"] = self.request.error.body
-        return environ
-
-
 class Channel(HTTPChannel):
-    """A connection. No thread ever waits for its client, and it may not be held open
-    by doing nothing."""
+    """A connection. One request is read and answered, and its answer taken by the
+    client, before the next is looked at; what was sent ahead waits as bytes. No thread
+    but a stream's ever waits for the client, and none may hold the connection open by
+    doing nothing. `service` and `write_soon` may run in a lane; all else is the main
+    thread's."""
 
-    MOST_REQUESTS = 32  # parsed ahead; what follows stays bytes
     TLS_HANDSHAKE = b"\x16"
     REST = select.POLLIN | select.POLLPRI
 
-    parser_class = Parser
-    began = 0.0  # when the first byte of the request in hand came
-    unread = b""  # what came behind MOST_REQUESTS
-    waits = False  # for the client to take an answer before the next is made
+    in_hand = False  # whether `request` is whole, and on its way to an answer
+    began = 0.0  # when its first byte came
+    unread = b""  # what came behind it
     refused = False  # whether the rest of a request that was refused may still come
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
     lying = 0  # bytes of answers, until the last is sent: they are freed as a whole
     streams = False  # whether the answer in hand is a stream without a length
     watched = 0  # for what the main loop polls
-    task = None  # of the request in hand, once it has been begun
     sent, mark = 0, None  # bytes; (when, how many taken) since which a reader is timed
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
-        self.requests_lock = threading.RLock()  # Waitress may close while it has it
         self.peer = peer_of(addr)
         # Copied for each try to send, though the kernel may take but a part.
         self.sendbuf_len = min(self.sendbuf_len, 2**17)
 
-    # requests: read in the main thread, answered in a lane
+    # requests
 
-    def received(self, data: bytes) -> bool:
-        with self.requests_lock:
-            if self.will_close or self.close_when_flushed:
-                return False
-            if self.is_tls(data):
-                self.will_close = True
-                return False
-            self.unread += data
-            self.parse()
-        return True
-
-    def is_tls(self, data: bytes) -> bool:
-        idle = self.request is None and not self.requests
-        return idle and not self.unread and data.startswith(self.TLS_HANDSHAKE)
+    def received(self, data: bytes) -> None:
+        if self.request is None and data.startswith(self.TLS_HANDSHAKE):
+            self.will_close = True
+        self.unread += data
+        self.parse()
 
     def parse(self) -> None:
-        """Bytes to requests, some kilobytes of a head at a time: what is left is copied
-        for each (a body goes as a whole)."""
-        data, self.unread, at = self.unread, b"", 0
-        while at < len(data) and len(self.requests) < self.MOST_REQUESTS:
-            in_body = self.request is not None and self.request.body_rcv is not None
-            at += self.parse_some(data[at:] if in_body else data[at : at + 4096])
-            if self.requests and self.requests[-1].error:
-                return  # nothing is read after a refusal
-        self.unread = data[at:]
-        if self.unread:
-            self.server.behind.add(self)
+        """Bytes to the next request, some kilobytes of a head at a time: what is left
+        is copied for each (a body goes as a whole)."""
+        while self.unread and not (self.in_hand or self.total_outbufs_len):
+            if self.will_close or self.close_when_flushed:
+                return
+            if self.request is None:
+                environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
+                self.request = Parser(self.server.application, environ)
+                self.began = time.time()
+            request = self.request
+            most = 4096 if request.body is None else len(self.unread)
+            self.unread = self.unread[request.received(self.unread[:most]) :]
+            if request.expect_continue:
+                request.expect_continue = False
+                self.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if request.empty:
+                self.request = None
+            elif request.completed:
+                request.read_at, self.in_hand = time.monotonic(), True
+                self.server.put(self.server.task_dispatcher.serve, self)
 
-    def parse_some(self, data: bytes) -> int:
-        """How many bytes belong to the request in hand."""
-        if self.request is None:
-            self.request, self.began = self.parser_class(self.adj), time.time()
-        request = self.request
-        count = request.received(data)
-        awaited = request.expect_continue and request.headers_finished
-        if awaited and not self.requests and not self.sent_continue:
-            self.send_continue()
-        if request.completed:
-            self.request, self.sent_continue = None, False
-            if not request.empty:
-                request.read_at = time.monotonic()
-                self.requests.append(request)
-                if len(self.requests) == 1:
-                    self.server.add_task(self)
-        return count
-
-    def environ(self) -> dict:
-        """Of the request in hand."""
-        if self.task is None:
-            request = self.requests[0]
-            kind = RefusedTask if request.error else AnswerTask
-            self.task = kind(self, request)
-        return self.task.get_environment()
-
-    def task_class(self, channel: HTTPChannel, request: Parser) -> AnswerTask:
-        """Stands where Waitress calls a class."""
-        task, self.task = self.task, None
-        return task
-
-    error_task_class = task_class
-
-    def service(self) -> None:
-        """Sends the answer that was made to the request in hand."""
-        environ = self.environ()
-        if not self.connected and "contactapi.answer" in environ:
-            # What it did is logged all the same.
-            self.server.application(environ, lambda *_: None)
-        super().service()
-        leave_slot(environ)
-        if self.requests and self.total_outbufs_len:  # more was pipelined
-            with self.outbuf_lock:
-                self._flush_exception(self._flush_some, do_close=False)
+    def finish(self) -> None:
+        """The request in hand has its answer: on to the next."""
+        self.request.close()
+        self.request, self.in_hand = None, False
+        if self.current_outbuf_count:  # a new buffer: this one's memory is given back
+            self.current_outbuf_count = self.adj.outbuf_high_watermark
+        if self.connected:
+            self.server.restless.add(self)
+            self.parse()
 
     # answers: what a client does not take lies in memory, and the main thread sends it
 
+    def service(self) -> None:
+        """Sends the answer that was made to the request in hand."""
+        environ = self.request.environ
+        status, headers, body = environ["contactapi.answer"]
+        self.server.application.log(environ, status, headers)  # be the client gone
+        try:
+            self.answer(environ, status, headers, body)
+        except (OSError, ClientDisconnected):
+            self.close_when_flushed = True
+        except Exception as err:
+            log_failure(environ["contactapi.id"], err)
+            self.close_when_flushed = True
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+    def answer(self, environ: dict, status: str, headers: list, body: Any) -> None:
+        length = next((int(v) for name, v in headers if name == "Content-Length"), None)
+        self.streams = length is None and status[:3] not in ("204", "304")
+        self.refused = "contactapi.refusal" in environ
+        chunked = self.streams and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        last = self.streams or self.refused or self.is_last(environ)
+        if (length or 0) > 2**16:
+            self.server.make_room(length)
+        data = head_of(environ["SERVER_PROTOCOL"], status, headers, chunked, last)
+        for part in filter(None, body):
+            part = b"%x\r\n%b\r\n" % (len(part), part) if chunked else part
+            self.write_soon(data + part)
+            data = b""
+        if chunked and environ["REQUEST_METHOD"] != "HEAD":
+            data += b"0\r\n\r\n"
+        self.write_soon(data)
+        self.close_when_flushed = last
+
+    def is_last(self, environ: dict) -> bool:
+        """Whether the connection ends with this answer (RFC 9112 section 9.3); once we
+        are stopping, what was sent ahead is answered first."""
+        wish = environ.get("HTTP_CONNECTION", "").lower()
+        old = environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+        stays = wish == "keep-alive" if old else wish != "close"
+        return not stays or (self.server.stopping and not self.has_more())
+
     def write_soon(self, data: bytes) -> int:
         self.lying = len(data) + (self.lying if self.total_outbufs_len else 0)
-        return super().write_soon(data)
+        count = super().write_soon(data)
+        if self.total_outbufs_len:
+            self.server.restless.add(self)
+            self.server.pull_trigger()
+        return count
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         if self.streams:  # it has a thread of its own to wait in
             super()._flush_outbufs_below_high_watermark()
-
-    def must_wait(self) -> bool:
-        """Whether an answer lies here still, so that no other is made yet."""
-        with self.outbuf_lock:
-            self.waits = self.total_outbufs_len > 0
-        return self.waits
-
-    def go_on(self) -> None:
-        """The client has taken what lay here."""
-        with self.outbuf_lock:
-            ready = self.waits and not self.total_outbufs_len
-            self.waits = self.waits and not ready
-        if ready:
-            self.server.add_task(self)
 
     def send(self, data: bytes, do_close: bool = True) -> int:
         count = super().send(data, do_close=do_close)
@@ -5872,30 +5806,27 @@ class Channel(HTTPChannel):
     def handle_write(self) -> None:
         """Closing while a client still sends would reset the connection, and lose it
         the answer: what it sends is read and dropped, for a while."""
-        if self.waits:
-            self._flush_exception(self._flush_some_if_lockable)
-            self.go_on()
-        if not (self.refused and self.close_when_flushed):
-            super().handle_write()
-            return
-        self._flush_exception(self._flush_some)
-        if not self.total_outbufs_len and not self.will_close:
+        self._flush_exception(self._flush_some_if_lockable)
+        if self.close_when_flushed and not (self.total_outbufs_len or self.will_close):
             self.close_when_flushed = False
-            self.lingering = time.time()
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_WR)
+            if self.refused:
+                self.lingering = time.time()
+                with contextlib.suppress(OSError):
+                    self.socket.shutdown(socket.SHUT_WR)
+            else:
+                self.will_close = True
+        if self.will_close:
+            self.handle_close()
+        elif self.lingering is None:
+            self.parse()
 
     def wants(self) -> int:
         """What the main loop is to poll. At REST nothing but its client changes it."""
-        size = self.total_outbufs_len
         if self.lingering is not None:
             return self.REST
-        if self.will_close or self.close_when_flushed or self.waits:
+        if self.total_outbufs_len or self.will_close or self.close_when_flushed:
             return select.POLLOUT
-        # Nothing is flushed while a task runs and little is there: do not ask for it.
-        if self.requests and size < self.adj.send_bytes:
-            return 0
-        return select.POLLOUT if size else 0 if self.unread else self.REST
+        return 0 if self.unread else self.REST
 
     def add_channel(self, map: Optional[dict] = None) -> None:
         super().add_channel(map)
@@ -5920,16 +5851,10 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def handle_close(self) -> None:
-        with self.requests_lock:  # nobody will answer what was not begun
-            begun = 0 if self.waits else 1
-            for request in self.requests[begun:]:
-                request.close()
-            del self.requests[begun:]
-            self.waits = False
         super().handle_close()
-        self.server.behind.discard(self)
-        if self.request is not None:
-            leave_slot(self.request.admitted)
+        if self.request is not None and not self.in_hand:
+            self.request.close()
+            self.request = None
 
     def cut_off(self) -> None:
         """Closes now, where `will_close` waits until the client takes something. What
@@ -5958,8 +5883,7 @@ class Channel(HTTPChannel):
 
     def at_rest(self) -> bool:
         """Nothing is being received, worked on or sent."""
-        busy = self.requests or self.request or self.total_outbufs_len
-        return not busy and not self.has_more()
+        return not (self.request or self.total_outbufs_len or self.has_more())
 
     def overdue(self, now: float, short: bool) -> bool:
         """A head may take 30 s to arrive, 5 s when connections are short; a body longer
@@ -5969,12 +5893,12 @@ class Channel(HTTPChannel):
         if self.total_outbufs_len:
             return self.reads_too_slowly(now)
         self.mark = None
-        if self.requests:
+        if self.in_hand:
             return False
         if self.request is None:
             return now - self.last_activity > (5 if short else 125)
-        patience = 5 if short and not self.request.headers_finished else 30
-        return now - self.began > patience + self.request.body_bytes_received / 2**14
+        patience = 5 if short and self.request.body is None else 30
+        return now - self.began > patience + self.request.taken / 2**14
 
     def reads_too_slowly(self, now: float) -> bool:
         """Less than 1 KiB/s over 30 s."""
@@ -5996,71 +5920,102 @@ class Channel(HTTPChannel):
         return count[0]
 
 
-# -- lanes: which thread does what
+def head_of(
+    protocol: str, status: str, headers: list, chunked: bool, last: bool
+) -> bytes:
+    """An answer's first bytes. No value has a line end: Bottle refuses one."""
+    lines = [f"{protocol} {status}", *[f"{name}: {value}" for name, value in headers]]
+    lines += ["Server: contactapi", f"Date: {http_date(int(time.time()))}"]
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+    if last:
+        lines.append("Connection: close")
+    elif protocol == "HTTP/1.0":
+        lines.append("Connection: Keep-Alive")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-class ShortLane:
-    """The one thread that lets every request in, answers the short ones and does the
-    works of those that write: many threads would only fight for the GIL. It never
-    waits; what does, for another process's lock or for the disk, is done meanwhile by
-    a second one, the writer. What is to be written in that time goes into one group,
-    with one commit, after it."""
+# -- which thread does what
+
+
+class Dispatcher:
+    """The main thread lets every request in, answers the short ones and does the works
+    of those that write: many threads would only fight for the GIL. What a route says
+    may take long goes to a lane; imports and exports have threads of their own, as many
+    as there are slots."""
+
+    def __init__(self, app: Api, server: "Server", threads: int):
+        self.app, self.writer = app, Writer(app, server)
+        self.lanes = {
+            "long": Lane("long", max(2, threads - 1), app),
+            "import": Lane("import", Slots.FOR_ALL, app),
+            "export": Lane("export", Slots.FOR_ALL, app),
+        }
+        self.threads = [self.writer.thread]
+        for lane in self.lanes.values():
+            self.threads += lane.threads
+        for thread in self.threads:
+            thread.start()
+
+    def serve(self, channel: Channel) -> None:
+        environ = channel.request.environ
+        environ["contactapi.lane"] = "short"
+        answer = self.app.answer(environ)
+        self.writer.pass_by()
+        if answer is not None:
+            environ["contactapi.answer"] = answer
+            channel.server.answer(channel)
+        elif "contactapi.write" in environ:
+            self.writer.add(channel)
+        else:
+            self.lanes[environ.pop("contactapi.elsewhere")].put(channel)
+
+    def is_busy(self) -> bool:
+        """Whether a thread has a task still."""
+        running = any(lane.running for lane in self.lanes.values())
+        return running or self.writer.away
+
+    def shutdown(self, seconds: float) -> None:
+        self.writer.errands.put(None)
+        for lane in self.lanes.values():
+            lane.end()
+        deadline = time.monotonic() + seconds
+        for thread in self.threads:
+            thread.join(max(0, deadline - time.monotonic()))
+
+
+class Writer:
+    """The works of requests that write, done in the main thread. It never waits: what
+    does, for another process's lock or for the disk, is done meanwhile by a thread of
+    its own. What is to be written in that time goes into one group, with one commit,
+    after it."""
 
     LONGEST_GROUP, PATIENCE = 64, 32  # works; requests that may pass by an open group
 
-    def __init__(self, app: Api, dispatcher: "Dispatcher"):
-        self.app, self.store, self.dispatcher = app, app.store, dispatcher
-        self.tasks = queue.SimpleQueue()  # (step, its arguments), or None at the end
-        self.errands = queue.SimpleQueue()  # what the writer is to do, likewise
+    def __init__(self, app: Api, server: "Server"):
+        self.app, self.store, self.server = app, app.store, server
+        self.errands = queue.SimpleQueue()  # (what waits, the next step), or None
         self.waiting = deque()  # channels with something to write
         self.alone = 0  # how many of them are to have a group of their own
         self.group, self.members = None, []  # what is open, and who is in it
         self.passed = 0  # requests since it is
-        self.away = False  # whether the writer has it
-        self.busy = False
-        self.threads = [
-            threading.Thread(target=self.run, name="short", daemon=True),
-            threading.Thread(target=self.run_errands, name="writer", daemon=True),
-        ]
-
-    def put(self, channel: Channel) -> None:
-        self.tasks.put((self.serve, channel))
-
-    def is_idle(self) -> bool:
-        return not self.busy and self.tasks.empty()
+        self.away = False  # whether the thread has it
+        self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
 
     def run(self) -> None:
-        while (task := self.tasks.get()) is not None:
-            step, *arguments = task
-            self.busy = True
-            try:
-                step(*arguments)
-                self.end_group_if_due()
-            except Exception as err:
-                log_failure("server", err)
-            self.busy = False
-        self.errands.put(None)
-
-    def run_errands(self) -> None:
         while (errand := self.errands.get()) is not None:
             work, next_step = errand
-            self.tasks.put((next_step, failure_of(work)))
+            self.server.put(next_step, failure_of(work))
 
-    def serve(self, channel: Channel) -> None:
-        environ = channel.environ()
-        environ["contactapi.lane"] = "short"
-        answer = self.app.answer(environ)
-        self.passed += 1
-        if answer is not None:
-            environ["contactapi.answer"] = answer
-            self.dispatcher.send(channel)
-        elif "contactapi.write" in environ:
-            self.waiting.append(channel)
-            self.go_on()
-            if self.away and self.group is None:
-                self.refuse([channel])
-        else:
-            self.dispatcher.lanes[environ.pop("contactapi.elsewhere")].put(channel)
+    def send_away(self, work: Callable, next_step: Callable) -> None:
+        self.away = True
+        self.errands.put((work, next_step))
+
+    def add(self, channel: Channel) -> None:
+        self.waiting.append(channel)
+        self.go_on()
+        if self.away and self.group is None:
+            self.refuse([channel])
 
     def go_on(self) -> None:
         """Does what waits, if a transaction is open or can be had at once."""
@@ -6068,7 +6023,7 @@ class ShortLane:
             self.open()
         while self.waiting and self.group and not self.away and not self.is_full():
             channel = self.waiting.popleft()
-            write = channel.environ()["contactapi.write"]
+            write = channel.request.environ["contactapi.write"]
             self.members.append((channel, self.group.add(write.work)))
 
     def open(self) -> None:
@@ -6080,15 +6035,14 @@ class ShortLane:
             if there:
                 self.begun(None)
             else:
-                self.away = True
-                self.errands.put((self.store.begin, self.begun))
+                self.send_away(self.store.begin, self.begun)
                 self.refuse(list(self.waiting))
 
     def refuse(self, channels: list) -> None:
         """Another process has the lock, maybe for seconds: who asks for what is not
         there need not wait for that."""
         for channel in channels:
-            failure = failure_of(channel.environ()["contactapi.write"].look)
+            failure = failure_of(channel.request.environ["contactapi.write"].look)
             if failure and channel in self.waiting:
                 self.waiting.remove(channel)
                 self.answer(channel, Outcome(None, failure))
@@ -6111,14 +6065,18 @@ class ShortLane:
         most = 1 if self.alone else self.LONGEST_GROUP
         return self.group.spoiled is not None or len(self.members) >= most
 
-    def end_group_if_due(self) -> None:
-        if self.tasks.empty() or self.passed >= self.PATIENCE:
+    def pass_by(self) -> None:
+        """A request was let in: an open group is not put off for ever."""
+        self.passed += 1
+        if self.passed >= self.PATIENCE:
             self.end_group()
 
+    def is_open(self) -> bool:
+        return self.group is not None and not self.away
+
     def end_group(self) -> None:
-        if self.group and not self.away:
-            self.away = True
-            self.errands.put((self.group.commit, self.ended))
+        if self.is_open():
+            self.send_away(self.group.commit, self.ended)
 
     def ended(self, failure: Optional[Exception]) -> None:
         """All of it is on the disk, or nothing. If that is because one work failed
@@ -6144,9 +6102,9 @@ class ShortLane:
             self.answer(channel, outcome)
 
     def answer(self, channel: Channel, outcome: Outcome) -> None:
-        environ = channel.environ()
+        environ = channel.request.environ
         environ["contactapi.answer"] = self.app.written_answer(environ, outcome)
-        self.dispatcher.send(channel)
+        self.server.answer(channel)
 
 
 def failure_of(work: Callable) -> Optional[Exception]:
@@ -6172,8 +6130,8 @@ class Lane:
 
     LONGEST = 30  # seconds
 
-    def __init__(self, name: str, threads: int, dispatcher: "Dispatcher"):
-        self.name, self.dispatcher = name, dispatcher
+    def __init__(self, name: str, threads: int, app: Api):
+        self.name, self.app = name, app
         self.for_workspace, self.for_key = max(1, threads // 2), 2
         self.waiting, self.ending = deque(), False
         self.running = {}  # thread -> Running
@@ -6197,7 +6155,7 @@ class Lane:
         while (taken := self.take()) is not None:
             try:
                 # Not before: 15 threads at rest would hold 2 MB for theirs.
-                taken.connection = self.dispatcher.app.store.reading.connection()
+                taken.connection = self.app.store.reading.connection()
                 self.serve(taken.channel, taken.environ)
             except Exception as err:
                 log_failure("server", err)
@@ -6209,7 +6167,7 @@ class Lane:
         with self.changed:
             while not self.ending:
                 for channel in self.waiting:
-                    environ = channel.environ()
+                    environ = channel.request.environ
                     if self.has_share(environ["contactapi.caller"]):
                         self.waiting.remove(channel)
                         now = time.monotonic()
@@ -6225,11 +6183,12 @@ class Lane:
         return of_workspace < self.for_workspace and of_key < self.for_key
 
     def serve(self, channel: Channel, environ: dict) -> None:
+        """The answer is sent from here, too: it may be large, or a stream."""
         environ["contactapi.lane"] = self.name
         if channel.connected:
-            answer = self.dispatcher.app.whole_answer(environ)
-            environ["contactapi.answer"] = answer
-        self.dispatcher.send(channel)
+            environ["contactapi.answer"] = self.app.whole_answer(environ)
+            channel.service()
+        channel.server.put(channel.finish)
 
     def end_overdue(self, now: float) -> None:
         """Ends what runs too long, or for a client that has gone."""
@@ -6241,48 +6200,7 @@ class Lane:
                         taken.connection.interrupt()
 
 
-class Dispatcher:
-    """Which thread a request goes to: every one to the short lane first, which sends
-    on what a route says may take long. Imports and exports have threads of their own,
-    as many as there are slots."""
-
-    def __init__(self, app: Api, threads: int):
-        self.app = app
-        self.short = ShortLane(app, self)
-        self.lanes = {
-            "long": Lane("long", max(2, threads - 1), self),
-            "import": Lane("import", Slots.FOR_ALL, self),
-            "export": Lane("export", Slots.FOR_ALL, self),
-        }
-        self.threads = self.short.threads[:]
-        for lane in self.lanes.values():
-            self.threads += lane.threads
-        for thread in self.threads:
-            thread.start()
-
-    def add_task(self, channel: Channel) -> None:
-        if not channel.must_wait():
-            self.short.put(channel)
-
-    def send(self, channel: Channel) -> None:
-        """The answer is there; one on the grid leaves a little later."""
-        if channel.environ().get("contactapi.grid"):
-            channel.server.hold(channel)
-        else:
-            channel.service()
-
-    def is_busy(self) -> bool:
-        """Whether a thread has a task still."""
-        running = any(lane.running for lane in self.lanes.values())
-        return running or self.short.busy or self.short.away
-
-    def shutdown(self, seconds: float) -> None:
-        self.short.tasks.put(None)
-        for lane in self.lanes.values():
-            lane.end()
-        deadline = time.monotonic() + seconds
-        for thread in self.threads:
-            thread.join(max(0, deadline - time.monotonic()))
+# -- the server
 
 
 GRID = 0.025  # seconds between the moments when a publishable key's answers leave
@@ -6296,7 +6214,6 @@ class Server(TcpWSGIServer):
     MOST_UNREAD = 28 * 2**20
 
     stopping = False
-    pulled = False
     watched = 0
 
     def __init__(
@@ -6304,22 +6221,17 @@ class Server(TcpWSGIServer):
     ):
         adjustments = Adjustments(
             threads=threads,
-            ident="contactapi",
-            # The default of 1 byte makes the main loop fight its threads for the GIL.
-            send_bytes=65536,
             recv_bytes=65536,
             connection_limit=connection_limit(),
             cleanup_interval=2**31,  # `look_after` has its own time
-            max_request_header_size=32768,
             # Answers wait in memory, never in a file; a stream waits for its reader.
             outbuf_overflow=2**30,
             outbuf_high_watermark=2**20,
             clear_untrusted_proxy_headers=False,
         )
-        adjustments.expect = app.expect
         self.proxies = proxies or PRIVATE
-        self.behind = set()  # channels with bytes that were not parsed yet
-        self.doomed = deque()  # channels that the main thread is to close
+        self.tasks = queue.SimpleQueue()  # (step of the main thread, its arguments)
+        self.pulled = False  # whether the main loop is awake, or will be at once
         self.held, self.numbers = [], itertools.count()  # (when, number, channel)
         self.looked = 0.0  # when it last looked after them all
         self.poller = select.poll()
@@ -6327,11 +6239,18 @@ class Server(TcpWSGIServer):
         where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
             *(app, {}, True, sock),
-            dispatcher=Dispatcher(app, threads),
+            dispatcher=Dispatcher(app, self, threads),
             adj=adjustments,
             sockinfo=where,
             bind_socket=False,
         )
+        self.environ = {
+            "SERVER_NAME": self.server_name,
+            "SERVER_PORT": str(self.effective_port),
+            "SCRIPT_NAME": "",
+            "wsgi.url_scheme": "http",
+            "contactapi.server": self,
+        }
         self.poller.register(self.trigger._fileno, select.POLLIN)
 
     # connections
@@ -6374,7 +6293,7 @@ class Server(TcpWSGIServer):
         for channel in list(self.active_channels.values()):
             if channel.overdue(now, short):
                 channel.cut_off()
-            elif excess.get(channel.peer, 0) > 0 and not channel.requests:
+            elif excess.get(channel.peer, 0) > 0 and not channel.in_hand:
                 excess[channel.peer] -= 1
                 channel.handle_close()
         self.task_dispatcher.lanes["long"].end_overdue(time.monotonic())
@@ -6389,18 +6308,22 @@ class Server(TcpWSGIServer):
         while waiting and total > self.MOST_UNREAD:
             slowest = waiting.pop()
             slowest.will_close = True
-            self.doomed.append(slowest)
+            self.put(slowest.cut_off)
             total -= slowest.lying
-            self.pull_trigger()
 
-    def hold(self, channel: Channel) -> None:
-        """Sends the channel's answer at the next moment of its grid, which begins when
-        the request's last byte was read: how long the work took does not show."""
-        read_at = channel.requests[0].read_at
+    # answers
+
+    def answer(self, channel: Channel) -> None:
+        """The answer is there: it leaves at once or, on the grid, at the next moment
+        after the request's last byte was read: how long the work took does not show."""
+        if not channel.request.environ.get("contactapi.grid"):
+            channel.service()
+            channel.finish()
+            return
+        read_at = channel.request.read_at
         steps = (time.monotonic() - read_at) // GRID + 1 if GRID else 0
         moment = read_at + steps * GRID
         heapq.heappush(self.held, (moment, next(self.numbers), channel))
-        self.pull_trigger()
 
     def send_held(self) -> None:
         """What is left of a millisecond is slept: rounded, it would tell how long the
@@ -6410,9 +6333,16 @@ class Server(TcpWSGIServer):
             if early >= 0.001:
                 return
             time.sleep(max(0, early))
-            heapq.heappop(self.held)[-1].service()
+            channel = heapq.heappop(self.held)[-1]
+            channel.service()
+            channel.finish()
 
     # the loop
+
+    def put(self, step: Callable, *arguments: Any) -> None:
+        """Has the main thread do this soon; any thread may."""
+        self.tasks.put((step, arguments))
+        self.pull_trigger()
 
     def run(self) -> None:
         """Serves until `stop`, then answers what has begun to arrive."""
@@ -6427,7 +6357,7 @@ class Server(TcpWSGIServer):
     def stop(self) -> None:
         """May be called by a signal's handler."""
         self.stopping = True
-        self.pull_trigger()
+        super().pull_trigger()
 
     def pull_trigger(self) -> None:
         """Wakes the main loop; once is enough until it looks again."""
@@ -6436,41 +6366,51 @@ class Server(TcpWSGIServer):
             super().pull_trigger()
 
     def turn(self, seconds: float) -> None:
-        self.pulled = False
-        if self.held:
+        self.pulled = False  # first: what is put from here on wakes it
+        writer = self.task_dispatcher.writer
+        if writer.is_open() or not self.tasks.empty():
+            seconds = 0
+        elif self.held:
             seconds = min(seconds, max(0, self.held[0][0] - time.monotonic()))
-        self.poll(seconds)
+        heard = self.poll(seconds)
+        self.pulled = True
         self.send_held()
-        while self.doomed:
-            self.doomed.popleft().cut_off()
-        for channel in list(self.behind):
-            if len(channel.requests) < Channel.MOST_REQUESTS // 2:
-                self.behind.discard(channel)
-                channel.received(b"")
+        if not (self.work() or heard):
+            writer.end_group()
+            flush_log()
         if self.looked + 1 < time.time():
             self.looked = time.time()
             self.look_after(self.looked)
-        if self.task_dispatcher.short.is_idle():
-            flush_log()
 
-    def poll(self, seconds: float) -> None:
+    def work(self) -> int:
+        """Does what was put by now; what comes of it waits until others were heard."""
+        count = self.tasks.qsize()
+        for _ in range(count):
+            step, arguments = self.tasks.get()
+            try:
+                step(*arguments)
+            except Exception as err:
+                log_failure("server", err)
+        return count
+
+    def poll(self, seconds: float) -> int:
         """Stands in for wasyncore's `poll2`, which asks every connection in each turn
         what it waits for: with a thousand at rest each request would take 2 ms more."""
         self.watch(self, Channel.REST if self.readable() else 0)
         for channel in list(self.restless):
-            busy = channel.total_outbufs_len or channel.watched or channel.waits
-            if channel.requests and not busy:
-                continue  # in a lane: it wants nothing yet
+            self.restless.discard(channel)  # first: a lane may put it in again
             wanted = channel.wants()
             self.watch(channel, wanted)
-            if wanted == Channel.REST:
-                self.restless.discard(channel)
-        for fd, flags in self.poller.poll(int(seconds * 1000)):
+            if wanted != Channel.REST:
+                self.restless.add(channel)
+        events = self.poller.poll(int(seconds * 1000))
+        for fd, flags in events:
             source = self._map.get(fd)
             if source is not None:
                 if isinstance(source, Channel):
                     self.restless.add(source)
                 wasyncore.readwrite(source, flags)
+        return len(events)
 
     def watch(self, source: wasyncore.dispatcher, wanted: int) -> None:
         if wanted == source.watched:
@@ -6489,13 +6429,15 @@ class Server(TcpWSGIServer):
         """A request that is incomplete after 5 s is dropped, an answer that is not
         sent after 6 s is cut off (CONTRACT section 10)."""
         self.accept_waiting()
-        began = time.monotonic()
-        while self.active_channels and time.monotonic() - began < 6:
+        began, writer = time.monotonic(), self.task_dispatcher.writer
+        while self.active_channels or writer.away or not self.tasks.empty():
+            if time.monotonic() - began > 6:
+                break
             self.turn(0.02)
             late = time.monotonic() - began > 5
             for channel in list(self.active_channels.values()):
-                silent = channel.at_rest() or (late and not channel.requests)
-                if silent or (channel.requests and channel.streams):
+                silent = channel.at_rest() or (late and not channel.in_hand)
+                if silent or (channel.in_hand and channel.streams):
                     channel.handle_close()
         for channel in list(self.active_channels.values()):
             channel.handle_close()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import contactapi
 from client import ADA, MEDIA, failure, jsonl, refusal
 
 BOM = b"\xef\xbb\xbf"
@@ -112,7 +113,8 @@ def test_a_body_that_is_too_large_comes_before_the_path(api, path):
 
 
 def test_what_could_not_be_read_says_why(api):
-    environ = {"contactapi.refusal": 400, "contactapi.reason": "a header field is odd"}
+    refused = contactapi.InvalidRequest("a header field is odd")
+    environ = {"contactapi.refusal": refused}
     answer = api.get("/v1/contacts", lint=False, **environ)
     assert failure(answer) == (400, "invalid_request", None)
     assert answer.json["error"]["message"] == "a header field is odd"

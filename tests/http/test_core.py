@@ -97,17 +97,16 @@ def test_healthz_is_503_when_the_database_does_not_answer(api, monkeypatch):
 @pytest.mark.parametrize(
     "refusal, status, code",
     [
-        (400, 400, "invalid_request"),
-        (413, 413, "payload_too_large"),
-        (431, 400, "invalid_request"),
-        (503, 503, "unavailable"),
-        (500, 500, "internal_error"),
+        (contactapi.InvalidRequest, 400, "invalid_request"),
+        (contactapi.PayloadTooLarge, 413, "payload_too_large"),
+        (contactapi.Unavailable, 503, "unavailable"),
+        (contactapi.InternalError, 500, "internal_error"),
     ],
 )
 def test_what_the_server_could_not_read_is_worded_like_everything_else(
     api, refusal, status, code
 ):
-    environ = {"contactapi.refusal": refusal}
+    environ = {"contactapi.refusal": refusal()}
     answer = api.get("/v1/contacts", headers=PAGE, lint=False, **environ)
     assert failure(answer) == (status, code, None)
     assert answer.headers["Access-Control-Allow-Origin"] == "https://example.com"

@@ -38,7 +38,7 @@ def queued(client, *requests):
 
 
 def waiting(client):
-    return len(client.server.task_dispatcher.short.waiting)
+    return len(client.server.task_dispatcher.writer.waiting)
 
 
 def hang_up(sock):
