@@ -6644,6 +6644,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    give_memory_back()  # what the start took
     announce(config, services, url_of(sock))
     threads = [Housekeeper(config, services)]
     if services.outbox and services.outbox.senders:
@@ -6666,7 +6667,7 @@ def announce(config: Config, services: Services, url: str) -> None:
 
 
 def give_memory_back() -> None:
-    """What a large import took; where glibc runs us."""
+    """What was freed; where glibc runs us."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
