@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from encodings.aliases import aliases as CHARSET_ALIASES
 from typing import Any, NamedTuple, Optional
@@ -70,6 +70,51 @@ def csv_value(cell: str) -> Any:
 def unquote(cell: str) -> str:
     """Without the quote that our export put before it."""
     return cell[1:] if cell[:1] == "'" and RISKY.match(cell) else cell
+
+
+# -- columns
+
+
+class Columns(NamedTuple):
+    """Which columns a CSV file has beside ours."""
+
+    names: list
+    more: bool  # whether there is one for what is in none of them
+
+
+def csv_columns(documents: Iterable[dict], ours: list) -> Columns:
+    """The 500 most common names beside ours, sorted. The memory is bounded: of more
+    than 20,000 names the rarer half is forgotten, and a long one has no column."""
+    counted, more = Counter(), False
+    for document in documents:
+        counted.update(list(document))
+        if len(counted) > 20_000:
+            counted, more = Counter(dict(counted.most_common(10_000))), True
+    others = counted.keys() - ours
+    short = [name for name in others if len(name) <= LONGEST_COLUMN]
+    names = sorted(short, key=lambda name: (-counted[name], name))[:MOST_COLUMNS]
+    return Columns(sorted(names), more or len(names) < len(others))
+
+
+MOST_COLUMNS, LONGEST_COLUMN = 500, 1000  # names, characters of one
+
+
+def csv_head(ours: list, columns: Columns, raw: bool) -> str:
+    # A name is never an empty cell, which would be a column without a name.
+    named = [csv_cell(name) or "'" for name in columns.names]
+    names = [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
+    return ",".join(map(csv_quoted, names)) + "\r\n"
+
+
+def in_columns(documents: Iterable, ours: list, columns: Columns) -> Iterator:
+    names = [*ours, *columns.names]
+    known = frozenset(names)
+    for document in documents:
+        row = [document.get(name) for name in names]
+        if columns.more:
+            rest = document.keys() - known
+            row.append({name: document[name] for name in sorted(rest)} or None)
+        yield row
 
 
 # -- lines

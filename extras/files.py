@@ -12,7 +12,9 @@ import contactapi
 from contactapi import (
     EXTRAS,
     Extra,
+    Kind,
     Line,
+    Listed,
     Mistake,
     Records,
     Report,
@@ -40,7 +42,7 @@ def import_arguments(command: argparse.ArgumentParser) -> None:
 
 @on_database(made=True)
 def run_import(services: Services, args: argparse.Namespace) -> None:
-    records, workspace = records_of(services, args)
+    records, workspace = listed_of(services, args)
     caller = operator("cli", workspace)
     report = Report()
     try:
@@ -71,7 +73,7 @@ def read_file(file: Any, records: Records, args: argparse.Namespace) -> Iterator
 
 def export_arguments(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_export)
-    add_what(command)
+    add_what(command, contactapi.SUBMISSIONS)
     about = "CSV without the ' before what a spreadsheet would run"
     command.add_argument("--raw", action="store_true", help=about)
     about = "CSV with a byte order mark, for Excel"
@@ -80,9 +82,9 @@ def export_arguments(command: argparse.ArgumentParser) -> None:
 
 @on_database(made=False)
 def run_export(services: Services, args: argparse.Namespace) -> None:
-    records, workspace = records_of(services, args)
-    texts = write_file(records, workspace, args)
-    total, count = records.total(workspace), 0
+    listed, workspace = listed_of(services, args)
+    texts = write_file(listed, workspace, args)
+    total, count = listed.total(workspace), 0
     progress = Progress(total)
     with (
         new_file(args.file) as part,
@@ -97,18 +99,18 @@ def run_export(services: Services, args: argparse.Namespace) -> None:
 
 
 def write_file(
-    records: Records, workspace: int, args: argparse.Namespace
+    listed: Listed, workspace: int, args: argparse.Namespace
 ) -> Iterator[str]:
     if extra := extra_for(args.file):
-        return extra.load().write_file(records, workspace, args)
-    return jsonl_file(records.kind, records.oldest_first(workspace))
+        return extra.load().write_file(listed, workspace, args)
+    return jsonl_file(listed.kind, listed.oldest_first(workspace))
 
 
 # -- both
 
 
-def add_what(command: argparse.ArgumentParser) -> None:
-    kinds = [kind.plural for kind in contactapi.KINDS]
+def add_what(command: argparse.ArgumentParser, *others: Kind) -> None:
+    kinds = [kind.plural for kind in (*contactapi.KINDS, *others)]
     command.add_argument("file", metavar="FILE", type=option(a_data_file))
     command.add_argument("--kind", choices=kinds, default=kinds[0])
     command.add_argument("--workspace", default="default")
@@ -134,13 +136,13 @@ def extra_for(file: str) -> Optional[Extra]:
 OF_CSV = ("encoding", "column", "raw", "bom")
 
 
-def records_of(services: Services, args: argparse.Namespace) -> tuple:
-    """(the records of --kind, the number of --workspace)."""
+def listed_of(services: Services, args: argparse.Namespace) -> tuple:
+    """(what --kind names, the number of --workspace)."""
     given = any(getattr(args, name, None) for name in OF_CSV)
     if given and not extra_for(args.file):
         raise Mistake(f"--{' and --'.join(OF_CSV)} are for CSV; see --help", 2)
     workspace = services.workspaces.find(args.workspace)
-    return services.records[args.kind], workspace
+    return services.listed[args.kind], workspace
 
 
 class Progress:

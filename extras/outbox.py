@@ -32,7 +32,7 @@ class Outbox:
     NEVER = 2**62
     SELECT = (
         "SELECT id, workspace_id, sender, target, endpoint, call_id, event_id, "
-        "submission, state, tries, due_at, created_at FROM delivery "
+        "submission_id, state, tries, due_at, created_at FROM delivery "
     )
     IS_DUE = (
         "UPDATE endpoint SET due_at = (SELECT max(delivery.due_at, lapses_at, free_at) "
@@ -63,7 +63,7 @@ class Outbox:
         endpoint, due_at = endpoint or target, due_at or now
         self.store.run(
             "INSERT INTO delivery (workspace_id, sender, target, endpoint, call_id, "
-            "event_id, submission, state, tries, due_at, created_at) "
+            "event_id, submission_id, state, tries, due_at, created_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
             (
                 *(workspace, sender, target, endpoint, call, event, submission),

@@ -6,8 +6,7 @@ import functools
 import itertools
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
 from bottle import request
@@ -15,12 +14,14 @@ from bottle import request
 from contactapi import (
     LONGEST_LINE,
     OURS,
+    SUBMISSIONS,
     Api,
     Config,
     Filters,
     InvalidRequest,
     Kind,
     Line,
+    Listed,
     Records,
     Services,
     UnsupportedMediaType,
@@ -29,6 +30,7 @@ from contactapi import (
     iso6,
     parse_object,
     read_query,
+    submission_text,
     yes_or_no,
 )
 from extras.csv_rows import (
@@ -38,10 +40,11 @@ from extras.csv_rows import (
     CsvRow,
     Rows,
     charset,
-    csv_cell,
-    csv_quoted,
+    csv_columns,
+    csv_head,
     csv_text,
     csv_value,
+    in_columns,
     text_lines,
     unquote,
 )
@@ -49,21 +52,26 @@ from extras.csv_rows import (
 
 def setup(app: Api, services: Services, config: Config) -> None:
     for records in services.records.values():
-        add_csv(app, records)
+        add_csv_export(app, records)
+        add_csv_import(app, records)
+    add_csv_export(app, services.submissions)
 
 
-def add_csv(app: Api, records: Records) -> None:
+def add_csv_export(app: Api, listed: Listed) -> None:
     def write(workspace: int, filters: Filters) -> Iterator[str]:
         query = dict(read_query())
         raw, bom = (yes_or_no(query, name) for name in ("raw", "bom"))
-        rows = functools.partial(records.oldest_first, workspace, filters)
-        return csv_file(records.kind, rows, raw, bom)
+        rows = functools.partial(listed.oldest_first, workspace, filters)
+        return csv_file(listed.kind, rows, raw, bom)
 
+    add_export(app, listed, "csv", "text/csv; charset=utf-8", write)
+
+
+def add_csv_import(app: Api, records: Records) -> None:
     def read(*file: Any) -> Iterator[Line]:
         column = dict(read_query()).get("column")
         return read_csv(*file, sent_charset(request.environ), column)
 
-    add_export(app, records, "csv", "text/csv; charset=utf-8", write)
     add_import(app, records, "csv", ("text/csv",), read)
 
 
@@ -85,55 +93,13 @@ def read_file(file: Any, records: Records, args: argparse.Namespace) -> Iterator
 
 
 def write_file(
-    records: Records, workspace: int, args: argparse.Namespace
+    listed: Listed, workspace: int, args: argparse.Namespace
 ) -> Iterator[str]:
-    rows = functools.partial(records.oldest_first, workspace)
-    return csv_file(records.kind, rows, args.raw, args.bom)
+    rows = functools.partial(listed.oldest_first, workspace)
+    return csv_file(listed.kind, rows, args.raw, args.bom)
 
 
 # -- written
-
-
-class Columns(NamedTuple):
-    """Which columns a CSV file has beside ours."""
-
-    names: list
-    more: bool  # whether there is one for what is in none of them
-
-
-def csv_columns(documents: Iterable[dict], ours: list) -> Columns:
-    """The 500 most common names beside ours, sorted. The memory is bounded: of more
-    than 20,000 names the rarer half is forgotten, and a long one has no column."""
-    counted, more = Counter(), False
-    for document in documents:
-        counted.update(list(document))
-        if len(counted) > 20_000:
-            counted, more = Counter(dict(counted.most_common(10_000))), True
-    others = counted.keys() - ours
-    short = [name for name in others if len(name) <= LONGEST_COLUMN]
-    names = sorted(short, key=lambda name: (-counted[name], name))[:MOST_COLUMNS]
-    return Columns(sorted(names), more or len(names) < len(others))
-
-
-MOST_COLUMNS, LONGEST_COLUMN = 500, 1000  # names, characters of one
-
-
-def csv_head(ours: list, columns: Columns, raw: bool) -> str:
-    # A name is never an empty cell, which would be a column without a name.
-    named = [csv_cell(name) or "'" for name in columns.names]
-    names = [*ours, *(columns.names if raw else named), *[MORE] * columns.more]
-    return ",".join(map(csv_quoted, names)) + "\r\n"
-
-
-def in_columns(documents: Iterable, ours: list, columns: Columns) -> Iterator:
-    names = [*ours, *columns.names]
-    known = frozenset(names)
-    for document in documents:
-        row = [document.get(name) for name in names]
-        if columns.more:
-            rest = document.keys() - known
-            row.append({name: document[name] for name in sorted(rest)} or None)
-        yield row
 
 
 HELD = 2**21  # characters of an export that are held, to be read only once
@@ -145,9 +111,9 @@ def csv_file(
     """RFC 4180, a column for every field name met. `read()` gives the rows in batches,
     from the first on: a large export is read twice, and what is first met then is in
     the column `{more}`."""
-    ours, batches = ["id", kind.key, *OURS[1:]], read()
+    ours, batches = our_columns(kind), read()
     held, whole = hold(batches)
-    fields = map(stored_fields, itertools.chain(held, batches))
+    fields = (stored_fields(kind, rows) for rows in itertools.chain(held, batches))
     columns = csv_columns(itertools.chain.from_iterable(fields), ours)
     if not whole:
         columns, held = columns._replace(more=True), []
@@ -167,17 +133,34 @@ def hold(batches: Iterator[list]) -> tuple:
     return held, True
 
 
-def stored_fields(rows: list) -> list:
-    """Those of each row, parsed all at once."""
-    return json.loads(f"[{','.join([row.fields for row in rows])}]")
+def our_columns(kind: Kind) -> list:
+    return OF_SUBMISSIONS if kind is SUBMISSIONS else ["id", kind.key, *OURS[1:]]
+
+
+OF_SUBMISSIONS = [
+    *("id", "state", "reason", "key", "contact", "email", "subject", "page"),
+    *("created_at", "updated_at", "confirmed_at"),
+]
+
+
+def stored_fields(kind: Kind, rows: list) -> list:
+    """Those of each row by their columns' names, parsed all at once."""
+    documents = json.loads(f"[{','.join([row.fields for row in rows])}]")
+    if kind is SUBMISSIONS:
+        return [{f"fields.{name}": d[name] for name in d} for d in documents]
+    return documents
 
 
 def csv_documents(kind: Kind, rows: list) -> Iterator[dict]:
-    for row, document in zip(rows, stored_fields(rows)):
-        _, uid, label, _, _, created, updated = row
-        document["id"], document[kind.key] = kind.ref(uid), label
-        document["created_at"] = made = iso6(created)
-        document["updated_at"] = made if updated == created else iso6(updated)
+    for row, document in zip(rows, stored_fields(kind, rows)):
+        if kind is SUBMISSIONS:
+            document.update(json.loads(submission_text(row, iso6)))
+            del document["fields"]
+        else:
+            document["id"], document[kind.key] = kind.ref(row.uid), row.label
+            document["created_at"] = made = iso6(row.created_at)
+            same = row.updated_at == row.created_at
+            document["updated_at"] = made if same else iso6(row.updated_at)
         yield document
 
 

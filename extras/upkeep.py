@@ -13,6 +13,8 @@ from typing import Any
 
 import contactapi
 from contactapi import (
+    SUBMISSIONS,
+    TALLY_OF_SUBMISSION,
     Config,
     Mistake,
     Services,
@@ -120,17 +122,24 @@ def problems(store: Store) -> Iterator[tuple]:
 
 
 def wrong_tallies(store: Store) -> Iterator[str]:
+    counts = {kind.table: f"'{kind.name}'" for kind in contactapi.KINDS}
+    counts[SUBMISSIONS.table] = TALLY_OF_SUBMISSION
     tables = {row[0] for row in store.rows("SELECT name FROM sqlite_master")}
-    for kind in contactapi.KINDS:
-        sql = (
-            "SELECT workspace.name, coalesce(tally.total, 0) AS kept, (SELECT "
-            f"count(*) FROM {kind.table} WHERE workspace_id = workspace.id) AS n "
-            "FROM workspace LEFT JOIN tally ON workspace_id = workspace.id "
-            "AND kind = ? WHERE kept <> n"
-        )
-        if kind.table in tables:  # a backup of an older schema may lack it
-            for workspace, kept, counted in store.rows(sql, (kind.name,)):
-                yield f"{workspace} counts {kept} of {kind.name} and has {counted}"
+    # One that a backup of an older schema lacks has no tally either.
+    counted = " UNION ALL ".join(
+        f"SELECT workspace_id, {kind} AS kind, 0 AS total, count(*) AS n FROM {table} "
+        "GROUP BY 1, 2"
+        for table, kind in counts.items()
+        if table in tables
+    )
+    kept = "SELECT workspace_id, kind, total, 0 FROM tally"
+    sql = (
+        "SELECT workspace.name, kind, sum(total), sum(n) FROM "
+        f"({counted} UNION ALL {kept}) JOIN workspace ON workspace.id = workspace_id "
+        "GROUP BY workspace_id, kind HAVING sum(total) <> sum(n)"
+    )
+    for workspace, kind, kept, found in store.rows(sql):
+        yield f"{workspace} counts {kept} of {kind} and has {found}"
 
 
 def events_without_base(store: Store) -> Iterator[str]:

@@ -432,7 +432,7 @@ def test_the_subject_export_has_the_calls_of_that_contact(api):
     calls = [called(api, ref), called(api, ref)]
     called(api, other)
     body = api.get(f"/v1/contacts/{ref}/export").json
-    assert list(body) == ["contact", "calls", "history"]
+    assert list(body) == ["contact", "calls", "submissions", "history"]
     assert body["contact"]["id"] == ref
     assert sorted(c["id"] for c in body["calls"]) == sorted(c["id"] for c in calls)
     assert [call for call in body["calls"] if call["id"] == calls[0]["id"]] == calls[:1]

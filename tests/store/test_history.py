@@ -25,7 +25,7 @@ from client import (
 )
 from doubles import Mirror
 
-EVENT = ["id", "type", "created_at", "key", "record", "data", "changed", "submitted"]
+EVENT = ["id", "type", "created_at", "key", "record", "data", "changed"]
 
 
 def test_an_event_tells_what_the_contract_lists(api):
@@ -42,7 +42,6 @@ def test_an_event_tells_what_the_contract_lists(api):
         "record": ref,
         "data": shown,
         "changed": ["email", "plan"],
-        "submitted": None,
     }
 
 
@@ -64,7 +63,6 @@ def test_each_verb_is_told_with_the_names_that_changed(free):
     ]
     assert others[-1]["data"] == api.get(f"/v1/contacts/{ref}").json
     assert [e["data"].get("n") for e in others] == [1, 2, 2, 3]
-    assert {e["submitted"] for e in others} == {None}
     assert {e["record"] for e in others} == {ref}
 
 
@@ -101,23 +99,32 @@ def test_a_patch_that_changes_nothing_makes_no_event(free):
 
 
 @pytest.mark.parametrize("existing, plan", [("update", "max"), ("keep", "pro")])
-def test_a_submission_always_makes_an_event_with_what_was_sent(free, existing, plan):
+def test_a_visitors_post_is_told_of_as_the_contact_and_as_what_was_sent(
+    free, existing, plan
+):
     (ref,) = free.add("a@x.org", plan="pro")
     key = free.key("publishable", existing=existing)
     sent = {"email": "A@X.org", "plan": "max", "note": None}
-    for body in (sent, sent, {"email": "a@x.org"}):
+    for body in (sent, {**sent, "note": 1}, {"email": "a@x.org"}):
         assert free.post(body, key=key, headers=PAGE).status_int == 201
     told = feed(free)["data"][1:]
-    assert [e["submitted"] for e in told] == [sent, sent, {"email": "a@x.org"}]
-    assert {e["type"] for e in told} == {"contact.updated"}
+    kinds = ["contact.updated", "submission.accepted"] * 3
+    assert [e["type"] for e in told] == kinds
+    fields = [e["data"]["fields"] for e in told[1::2]]
+    assert fields == [sent, {**sent, "note": 1}, {"email": "a@x.org"}]
     assert {e["key"] for e in told} == {free.ref(key)}
-    assert {e["data"]["plan"] for e in told} == {plan}
-    assert {e["data"]["email"] for e in told} == {"a@x.org"}
-    assert [e["changed"] for e in told][1:] == [[], []]
+    contacts = [e["data"] for e in told[::2]]
+    assert {(c["id"], c["email"], c["plan"]) for c in contacts} == {
+        (ref, "a@x.org", plan)
+    }
+    added = [["plan", "note"], ["note"]] if existing == "update" else [["note"], []]
+    assert [e["changed"] for e in told[::2]] == [*added, []]
+    assert history(free, ref)[:6] == told[::-1]
     free.post({"email": "new@x.org", "plan": "max"}, key=key, headers=PAGE)
-    newest = feed(free)["data"][-1]
-    assert newest["type"] == "contact.created" and newest["submitted"]["plan"] == "max"
-    assert ref in {e["record"] for e in told}
+    made, accepted = feed(free)["data"][-2:]
+    assert (made["type"], made["data"]["plan"]) == ("contact.created", "max")
+    assert accepted["data"]["contact"] == made["record"] != ref
+    assert accepted["changed"] == ["state", "contact"]
 
 
 def test_an_event_names_the_key_or_env_cli_or_retention(make, shell, tmp_path):
@@ -128,7 +135,7 @@ def test_an_event_names_the_key_or_env_cli_or_retention(make, shell, tmp_path):
     api.post({"email": "c@x.org"}, key=public, headers=PAGE)
     (tmp_path / "in.jsonl").write_text(jsonl({"email": "d@x.org"}))
     shell("import", "in.jsonl")
-    keys = [e["key"] for e in feed(api)["data"]]
+    keys = [e["key"] for e in feed(api)["data"] if e["type"] == "contact.created"]
     assert keys == ["env", api.ref(writer), api.ref(public), "cli"]
     housekeeper = keep_house(api, CONTACTAPI_RETENTION_DAYS="1")
     api.clock.now = time.time() + 2 * DAY  # the command went by the clock on the wall
@@ -154,7 +161,6 @@ def test_a_deletion_leaves_a_tombstone_and_nothing_else(free):
         "record": gone,
         "data": {"id": gone},
         "changed": [],
-        "submitted": None,
     }
 
 
@@ -377,15 +383,14 @@ def test_a_person_may_have_all_that_is_held_on_them(free):
     call = {"contact_id": ref, "phone_number": "+442012345678"}
     call = free.post(call, path="/api/calls/create").json["data"]
     answer = free.get(f"/v1/contacts/{ref}/export")
-    assert answer.status_int == 200 and list(answer.json) == [
-        "contact",
-        "calls",
-        "history",
-    ]
+    parts = ["contact", "calls", "submissions", "history"]
+    assert answer.status_int == 200 and list(answer.json) == parts
     assert answer.json["contact"] == free.get(f"/v1/contacts/{ref}").json
     assert answer.json["calls"] == [call]
     assert answer.json["history"] == history(free, ref)
-    assert answer.json["history"][0]["submitted"] == {"email": "a@x.org", "note": "hi"}
+    (sent,) = answer.json["submissions"]
+    assert sent["fields"] == {"email": "a@x.org", "note": "hi"}
+    assert answer.json["history"][0]["data"] == sent
     assert "b@x.org" not in answer.text
 
 
@@ -400,13 +405,14 @@ def test_a_subjects_export_is_whole_however_long_the_history(free):
 @pytest.mark.parametrize(
     "permissions, status",
     [
-        (("contacts:read", "calls:read"), 200),
-        (("contacts:read",), 403),
-        (("calls:read",), 403),
-        (("contacts:write", "calls:write"), 403),
+        (("contacts:read", "calls:read", "submissions:read"), 200),
+        (("contacts:read", "calls:read"), 403),
+        (("contacts:read", "submissions:read"), 403),
+        (("calls:read", "submissions:read"), 403),
+        (("contacts:write", "calls:write", "submissions:write"), 403),
     ],
 )
-def test_a_subjects_export_needs_both_permissions(free, permissions, status):
+def test_a_subjects_export_needs_all_three_permissions(free, permissions, status):
     (ref,) = free.add("a@x.org")
     key = free.key("restricted", *permissions)
     assert free.get(f"/v1/contacts/{ref}/export", key=key).status_int == status

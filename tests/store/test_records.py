@@ -41,7 +41,7 @@ def test_contacts_and_companies_do_not_take_each_others_places(api):
 
 def events(api):
     return api.services.store.rows(
-        "SELECT type, changed, submitted IS NOT NULL FROM event "
+        "SELECT type, changed, submission_id FROM event "
         "WHERE type NOT LIKE 'key.%' ORDER BY id"
     )
 
@@ -57,13 +57,14 @@ def test_every_change_is_in_the_event_log_and_nothing_else(api):
     public = api.key("publishable")
     api.post({"email": "ADA@example.com", "city": "Bonn"}, key=public, headers=PAGE)
     assert events(api) == [
-        ("contact.created", '["email","plan"]', 0),
-        ("contact.updated", '["plan"]', 0),
-        ("contact.updated", '["email","city"]', 0),
-        ("contact.updated", '["city"]', 1),
+        ("contact.created", '["email","plan"]', None),
+        ("contact.updated", '["plan"]', None),
+        ("contact.updated", '["email","city"]', None),
+        ("contact.updated", '["city"]', None),
+        ("submission.accepted", '["state","contact"]', 1),
     ]
     assert api.ask("DELETE", f"/v1/contacts/{ref}").status_int == 200
-    assert events(api) == [("contact.deleted", "[]", 0)]
+    assert events(api) == [("contact.deleted", "[]", None)]
 
 
 def test_the_place_behind_a_second_is_asked_for_once_however_many_share_it(
