@@ -145,9 +145,6 @@ def text_like(pattern: str, shape: str) -> Callable:
 
 
 a_port = a_number(0, 65535)
-a_header_name = text_like(
-    "[A-Za-z0-9-]{1,100}", "a header's name such as CF-Connecting-IP"
-)
 a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
 a_log_format = text_like("text|json", "text or json")
 an_account = text_like(
@@ -187,7 +184,9 @@ def some_proxies(text: str) -> tuple:
 
 def a_header(text: str) -> str:
     """A header's name as environ has it, without HTTP_."""
-    return a_header_name(text).upper().replace("-", "_")
+    if not re.fullmatch("[A-Za-z0-9-]{1,100}", text):
+        raise ValueError("a header's name such as CF-Connecting-IP")
+    return text.upper().replace("-", "_")
 
 
 def a_url(text: str) -> str:
@@ -2290,10 +2289,7 @@ ENV_KEY = Key(
     settings=FormSettings(),
 )
 
-GRANTS = {
-    "secret": frozenset([EVERYTHING]),
-    "publishable": frozenset(),
-}
+GRANTS = {"secret": frozenset([EVERYTHING]), "publishable": frozenset()}
 
 
 class Keys:
@@ -2899,9 +2895,6 @@ class New(NamedTuple):
     updated_at: Optional[int] = None
     warning: str = ""
 
-    def written_at(self, place: int) -> int:
-        return place if self.updated_at is None else self.updated_at
-
 
 class Report:
     """What an import did, so far."""
@@ -3283,23 +3276,20 @@ class Records(Listed):
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
-        workspaces = self.store.rows("SELECT id FROM workspace")
-        return sum(self._delete_untouched(number, before) for (number,) in workspaces)
-
-    def _delete_untouched(self, workspace: int, before: int) -> int:
-        caller = operator("retention", workspace)
         sql = (
             f"SELECT {self.COLUMNS} FROM {self.kind.table} "
             f"WHERE workspace_id = ? AND {self.untouched} LIMIT 200"
         )
 
-        def work() -> int:
-            rows = self.store.rows(sql, (workspace, before))
+        def work(workspace: int) -> int:
+            rows = self._rows(sql, (workspace, before))
             for row in rows:
-                self._delete(caller, Row._make(row))
+                self._delete(operator("retention", workspace), row)
             return len(rows)
 
-        return self.store.write_by_parts(work)
+        workspaces = self.store.rows("SELECT id FROM workspace")
+        works = (functools.partial(work, number) for (number,) in workspaces)
+        return sum(map(self.store.write_by_parts, works))
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
@@ -3355,8 +3345,11 @@ class Records(Listed):
 
     def _ready(self, label: str, natural_key: str, fields: dict, *times: Any) -> "New":
         """PayloadTooLarge when the fields take more than a record may hold."""
-        text, words = self._fitting(dump(fields)), searchable(label, fields)
-        return New(label, natural_key, text, fields, words, *times)
+        text = dump(fields)
+        if self._size(text) > self.max_body:
+            limit = f"{self.max_body} bytes"
+            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
+        return New(label, natural_key, text, fields, searchable(label, fields), *times)
 
     def _changed(self, old: Row, label: str, stored: dict, fields: dict) -> list:
         """The names of what is to differ from the record as it was."""
@@ -3450,12 +3443,8 @@ class Records(Listed):
         )
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
-        self.events.add(
-            *(
-                self._draft("created", caller, row, changed)
-                for row, changed in zip(rows, names)
-            )
-        )
+        told = map(functools.partial(self._draft, "created", caller), rows, names)
+        self.events.add(*told)
         return rows
 
     def _made(self, workspace: int, news: list) -> list:
@@ -3465,18 +3454,13 @@ class Records(Listed):
         places = self._places(workspace, wanted)
         (last,) = self.store.row(self.last_id)
         uids = self.store.uids.make(last + 1, len(news))
-        return [
-            Row(number, uid, *new[:3], at, new.written_at(at))
-            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
-        ]
+        rows = []
+        for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1):
+            changed_at = at if new.updated_at is None else new.updated_at
+            rows.append(Row(number, uid, *new[:3], at, changed_at))
+        return rows
 
-    def _change(
-        self,
-        caller: Caller,
-        old: Row,
-        new: New,
-        changed: list,
-    ) -> Row:
+    def _change(self, caller: Caller, old: Row, new: New, changed: list) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
         now = micros(self.clock())
         self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
@@ -3494,12 +3478,6 @@ class Records(Listed):
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode())
-
-    def _fitting(self, text: str) -> str:
-        if self._size(text) > self.max_body:
-            limit = f"{self.max_body} bytes"
-            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
-        return text
 
     # lists and figures
 
@@ -3973,10 +3951,7 @@ class Submissions(Listed):
                 self._delete(caller, row)
             return len(rows)
 
-        total = 0
-        while gone := self.store.write(work):
-            total += gone
-        return total
+        return self.store.write_by_parts(work)
 
     # A person's: of a contact's number; of its workspace and address.
     OF_PERSON = (
@@ -4232,8 +4207,7 @@ class Calls:
         """(up to `limit` + 1 calls older than `before`, newest first; how many match
         in all)."""
         where, params = self._where(workspace, filters)
-        join = "FROM call JOIN contact ON contact.id = call.contact_id "
-        (total,) = self.store.row(f"SELECT count(*) {join} WHERE {where}", params)
+        (total,) = self.store.row(f"SELECT count(*) FROM call WHERE {where}", params)
         if before is not None:
             where, params = f"{where} AND call.created_at < ?", (*params, before)
         sql = f"{self.SELECT} WHERE {where} ORDER BY call.created_at DESC LIMIT ?"
