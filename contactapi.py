@@ -13,7 +13,7 @@ The order of this file is its architecture. A section uses only sections above i
     Storage            models, schema, group commit, all that is SQLite's own
     Services           the rules: records, keys, events, calls; no HTTP
     Limiter            the sliding window
-    Wire formats       JSON shapes
+    Wire formats       JSON shapes, a small page
     HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
     Routes             what each endpoint reads, which service, which shape
     Server             all of Waitress's quirks: limits, slow clients, a clean stop
@@ -26,6 +26,7 @@ to read and write files of another format (CSV).
 """
 
 import argparse
+import base64
 import contextlib
 import ctypes
 import fcntl
@@ -69,8 +70,16 @@ from urllib.parse import quote as percent_encode
 
 try:
     import bottle
+    import multipart
     import peewee
-    from bottle import Bottle, HTTPError, HTTPResponse, request, response
+    from bottle import (
+        Bottle,
+        HTTPError,
+        HTTPResponse,
+        html_escape,
+        request,
+        response,
+    )
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
     from waitress.buffers import OverflowableBuffer
@@ -452,6 +461,11 @@ class InvalidEmail(ApiError):
     status, code = 400, "invalid_email"
 
 
+class MissingEmail(InvalidEmail):
+    def __init__(self):
+        super().__init__("email is required", "email")
+
+
 class InvalidPhone(ApiError):
     status, code = 400, "invalid_phone"
 
@@ -470,6 +484,10 @@ class Unauthorized(ApiError):
 
     def __init__(self):
         super().__init__(WWW_Authenticate="Bearer")
+
+
+class UnknownForm(Unauthorized):
+    message = "no form has this address: `keys create --type publishable` makes one"
 
 
 class Forbidden(ApiError):
@@ -600,7 +618,7 @@ def has_control(text: str) -> bool:
 def clean_email(value: Any) -> tuple:
     """(as written, as compared), without surrounding space and invisible characters."""
     if value is None:
-        raise InvalidEmail("email is required", "email")
+        raise MissingEmail()
     text = trim(value) if isinstance(value, str) else ""
     if not is_email(text):
         raise InvalidEmail("email must be a valid address", "email")
@@ -1375,6 +1393,67 @@ def clean_settings(type: str, settings: dict) -> FormSettings:
 
 def is_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+
+
+# -- what forms send: (name, value) pairs
+
+
+MOST_VALUES = 1000
+BOUNDARY = re.compile(
+    r';[ \t]*boundary=(?:"([ -!#-[\]-~]{1,70})"|([!#-:<-~]{1,70}))[ \t]*(?:;|$)', re.I
+)
+
+
+def urlencoded_pairs(body: bytes) -> list:
+    try:
+        return parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MOST_VALUES,
+        )
+    except ValueError:
+        message = f"the form is not in UTF-8, or has more than {MOST_VALUES} values"
+        raise InvalidRequest(message) from None
+
+
+def multipart_pairs(body: bytes, content_type: str) -> list:
+    """Of RFC 7578; UnsupportedMediaType for a file."""
+    boundary = BOUNDARY.search(content_type)
+    if not boundary:
+        raise InvalidRequest("the Content-Type has no boundary, or one that is none")
+    boundary = boundary[1] or boundary[2]
+    pairs, value = [], b""
+    try:
+        with multipart.PushMultipartParser(
+            boundary, max_segment_count=MOST_VALUES, strict=True
+        ) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, multipart.MultipartSegment):
+                    part, value = event, b""
+                elif event is not None:
+                    value += event
+                if part.filename or (value and part.filename is not None):
+                    raise UnsupportedMediaType("this form takes no files: send text")
+                if event is None and part.filename is None:
+                    pairs.append((part.name, value.decode()))
+    except ValueError:  # MultipartError is one, UnicodeDecodeError too
+        message = f"the form is not in UTF-8, or has more than {MOST_VALUES} parts, or"
+        raise InvalidRequest(f"{message} is no multipart/form-data") from None
+    return pairs
+
+
+def gathered(pairs: list) -> dict:
+    """A repeated name has an array."""
+    values = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: some if some[1:] else some[0] for name, some in values.items()}
+
+
+def bytes_of_pair(name: str, value: Any) -> int:
+    text = value if isinstance(value, str) else dump(value)
+    return len(name.encode()) + len(text.encode())
 
 
 ###############################################################################
@@ -3583,7 +3662,7 @@ class SubmissionRow(NamedTuple):
 def contact_fields(fields: dict, label: str) -> dict:
     """What goes into the contact with this address of what a visitor sent."""
     others = CONTACTS.others(fields)
-    if not fields.get("email"):
+    if not is_spelling(fields.get("email"), label):
         names = [name for name in STAND_INS if is_spelling(fields.get(name), label)]
         others.pop(names[0] if names else "", None)
     return others
@@ -4480,6 +4559,8 @@ class Wire:
     in a class like this, from rows."""
 
     paths = ()  # where its errors are spelled so; the longest that fits decides
+    as_pages = False  # whether its errors are pages for who asks for such
+    wrong_method = ""  # what is said of a method that a path does not take
     shapes = {}  # the kinds that it lists by cursor, each with its ReadShape
 
     @staticmethod
@@ -4732,6 +4813,32 @@ class EnvelopeWire(Wire):
         return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
 
 
+class FormWire(Wire):
+    """/f: as the clients of Formspree read it, and the same as pages."""
+
+    paths = ("/f/",)
+    as_pages = True
+    wrong_method = (
+        'this is the address of a form, for its action: <form method="post" action="…">'
+    )
+    CODES = {MissingEmail: "REQUIRED_FIELD_EMPTY", InvalidEmail: "TYPE_EMAIL"}
+
+    @classmethod
+    def error(cls, err: ApiError) -> str:
+        code = cls.CODES.get(type(err), err.code)
+        shown = {"code": code, "field": err.param, "message": err.message}
+        said = {"success": False, "ok": False, "message": err.message}
+        return dump({**said, "error": err.body(), "errors": [shown]})
+
+    @staticmethod
+    def taken(ref: str, url: str) -> str:
+        said = {"success": True, "ok": True, "message": TAKEN}
+        return dump({**said, "next": url, "submission": ref})
+
+
+TAKEN = "Your message has arrived."
+
+
 def listed_key(key: Key) -> dict:
     return {
         "id": key.ref,
@@ -4771,10 +4878,38 @@ def jsonl_file(kind: Kind, batches: Iterator[list]) -> Iterator[str]:
         yield "\n".join([NativeWire.one(kind, row, iso6) for row in rows]) + "\n"
 
 
+# -- pages, where pages/ need not be
+
+
+PAGE_STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{margin:15vh auto;max-width:34rem;padding:0 1.5rem;overflow-wrap:anywhere;"
+    "font:1.0625rem/1.6 system-ui,sans-serif}"
+)
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    "<title>{title}</title><style>{style}</style>"
+    "<main><h1>{title}</h1><p>{text}</p>{more}</main></html>"
+)
+
+
+def small_page(title: str, text: str, more: str) -> str:
+    """`more` is HTML."""
+    text = html_escape(text[:1].upper() + text[1:])
+    return PAGE.format(title=html_escape(title), text=text, more=more, style=PAGE_STYLE)
+
+
+def link_back(url: str) -> str:
+    """To the site whose form it was, if that is known."""
+    shown = html_escape(url.partition("://")[2].strip("/"))
+    return f'<p><a href="{html_escape(url)}">Back to {shown}</a></p>' if url else ""
+
+
 # -- which wire is whose
 
 
-WIRES = (NativeWire, ReadWire, EnvelopeWire)
+WIRES = (NativeWire, ReadWire, EnvelopeWire, FormWire)
 
 
 def wire_of(path: str) -> type:
@@ -4795,8 +4930,15 @@ def header(environ: dict, name: str) -> str:
     return environ.get(f"HTTP_{name}", "")
 
 
+def is_form(environ: dict) -> bool:
+    return f"{environ['PATH_INFO']}/".startswith("/f/")
+
+
 def sent_token(environ: dict) -> str:
-    """The key in `Authorization: Bearer …` (scheme in any case) or in `x-api-key`."""
+    """The key in `Authorization: Bearer …` (scheme in any case) or in `x-api-key`; at a
+    form's address the one that is its end."""
+    if is_form(environ):
+        return environ["PATH_INFO"][len("/f/") :].rstrip("/")
     scheme, _, token = header(environ, "AUTHORIZATION").partition(" ")
     bearer = scheme.lower() == "bearer"
     return (token if bearer else header(environ, "X_API_KEY")).strip()
@@ -4839,6 +4981,30 @@ def read_body() -> bytes:
     if len(body) > limit:
         raise too_many_bytes(limit)
     return body
+
+
+def read_form() -> tuple:
+    """(the fields of a form that was sent, the bytes of its body): 413, 415 or 400."""
+    body, media = read_body(), media_type(request.environ)
+    refuse_encoded(request.environ)
+    if media == "application/x-www-form-urlencoded":
+        pairs = urlencoded_pairs(body)
+    elif media == "multipart/form-data":
+        pairs = multipart_pairs(body, request.environ["CONTENT_TYPE"])
+    elif media and not JSON_MEDIA.fullmatch(media):
+        raise UnsupportedMediaType("send a form, without files, or JSON")
+    else:
+        pairs = list(parse_object(body.removeprefix(BOM)).items())
+    most = request.app.max_body // 4
+    if sum(itertools.starmap(bytes_of_pair, pairs)) > most:
+        raise PayloadTooLarge(f"the fields are larger than {most} bytes")
+    return gathered(pairs), len(body)
+
+
+def refuse_many(document: dict) -> None:
+    if len(document) > 100 or any(len(name) > 100 for name in document):
+        message = "a publishable key sends at most 100 fields, named by 100 characters"
+        raise InvalidRequest(message)
 
 
 def too_many_bytes(limit: int) -> PayloadTooLarge:
@@ -5059,8 +5225,24 @@ class Gate:
             raise Forbidden(f"this key may not do that; this needs {needed}")
         return caller
 
+    def admit_form(self, environ: dict, token: Any) -> Caller:
+        """Whose form was sent, with the key in its address or in a field; once, as
+        Guard does."""
+        if "contactapi.caller" not in environ:
+            environ["contactapi.counted"] = True
+            caller = self.known(token) if isinstance(token, str) else None
+            if caller is None or caller.type != "publishable":
+                self.refuse_stranger(environ, UnknownForm())
+            environ["contactapi.grid"], environ["contactapi.form"] = True, caller
+            self.count(environ, caller)
+            check_origin(environ, caller, self.home)
+            environ["contactapi.caller"] = caller
+        return environ["contactapi.caller"]
+
     def identify(self, environ: dict) -> Optional[Caller]:
-        token = sent_token(environ)
+        return self.known(sent_token(environ))
+
+    def known(self, token: str) -> Optional[Caller]:
         return self.keys.find(token) if 0 < len(token) <= 300 else None
 
     def refuse_stranger(self, environ: dict, why: ApiError) -> None:
@@ -5485,7 +5667,7 @@ class Api(Bottle):
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
         takes large ones, by its key; a publishable key's are small everywhere."""
-        if sent_token(environ).startswith("ck_pub_"):
+        if sent_token(environ).startswith("ck_pub_") and not is_form(environ):
             return self.max_body // 4
         large = "contactapi.slot" in environ or self.importer(environ)
         return LARGE_BODY if large else self.max_body
@@ -5530,14 +5712,19 @@ class Api(Bottle):
         except Exception as failure:
             log_failure(environ["contactapi.id"], failure)
             err = InternalError()
-        response.content_type = JSON
         return self.error_text(err)
 
     def error_text(self, err: ApiError) -> str:
-        response.status = err.status
+        response.content_type, response.status = JSON, err.status
         for name, value in err.headers.items():
             response.set_header(name, value)
-        return wire_of(request.path).error(err)
+        wire = wire_of(request.path)
+        if wire.as_pages and wants_page():
+            sent = request.method == "POST"
+            return page_of(
+                "Not sent" if sent else response.status_line[4:], err.message
+            )
+        return wire.error(err)
 
     def as_api_error(self, res: HTTPError) -> ApiError:
         """What Bottle's router, or Bottle itself, refused."""
@@ -5546,7 +5733,8 @@ class Api(Bottle):
         if res.status_code == 405:
             allowed = set(res.headers["Allow"].split(",")) | {"OPTIONS"}
             allowed |= {"HEAD"} if "GET" in allowed else set()
-            return MethodNotAllowed(Allow=", ".join(sorted(allowed)))
+            said = wire_of(request.path).wrong_method
+            return MethodNotAllowed(said, Allow=", ".join(sorted(allowed)))
         if res.status_code < 500:
             return InvalidRequest()
         log_failure(request.environ["contactapi.id"], res.exception)
@@ -5559,6 +5747,36 @@ def is_utf8_path(path: str) -> bool:
         return path.isascii() or bool(path.encode("latin-1").decode("utf-8"))
     except ValueError:
         return False
+
+
+STYLE_HASH = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
+
+
+def wants_page() -> bool:
+    """Whether a browser itself asks: fetch() takes anything unless it is told."""
+    return "text/html" in header(request.environ, "ACCEPT").lower()
+
+
+def page_of(title: str, text: str, more: Optional[str] = None) -> str:
+    """A page of our own as the answer, with a way back unless `more` is said."""
+    policy = PAGE_POLICY.replace("style-src", f"style-src 'sha256-{STYLE_HASH}'")
+    response.set_header("Content-Security-Policy", policy)
+    response.content_type = "text/html; charset=utf-8"
+    more = link_back(way_back()) if more is None else more
+    return small_page(title, text, more)
+
+
+def way_back() -> str:
+    """To the page that sent a form, if its key is for that one; else to the first site
+    that the key names; empty where there is none."""
+    caller = request.environ.get("contactapi.form")
+    rules = tuple(rule for rule in caller.domains if rule != "*") if caller else ()
+    sender = web_url(sending_page(request.environ) or "")
+    if origin_allowed(rules, sender):
+        return f"{sender}/"
+    hosts = [rule for rule in rules if not rule.startswith("*")]
+    scheme = "http" if hosts and hosts[0].startswith("localhost") else "https"
+    return f"{scheme}://{hosts[0]}/" if hosts else ""
 
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -6132,6 +6350,130 @@ def add_call(app: Api, calls: Calls) -> None:
         return Write(calls.patch(caller, parse_id("call", ref), document), patched)
 
 
+# What a form's field may mean (CONTRACT section 8); the others are kept.
+HONEYPOTS = ("_gotcha", "botcheck", "_honey", "bot-field")
+TOKEN_FIELDS = tuple(name for names in CAPTCHA_FIELDS.values() for name in names)
+UNKEPT = {"access_key", "from_name", "redirect", "ccemail", "webhook"}
+UNKEPT |= {*HONEYPOTS, *TOKEN_FIELDS}
+
+
+def add_forms(app: Api, submissions: Submissions) -> None:
+    """/f: what a plain HTML form sends."""
+
+    @app.post("/f")
+    @app.post("/f/<key>")
+    def post_form(key: Optional[str] = None) -> Write:
+        environ = request.environ
+        if "contactapi.sent" not in environ:  # it may be called again in another lane
+            environ["contactapi.sent"] = read_form()
+        document, size = environ["contactapi.sent"]
+        caller = app.gate.admit_form(environ, key or document.get("access_key"))
+        refuse_many(document)
+        visitor = app.gate.address(environ)
+        post = read_post(document, sending_page(environ), visitor)
+        if caller.settings.confirm and post.email is None:
+            raise MissingEmail()
+        work = submissions.receive(caller, post)
+        app.gate.count_bytes(environ, caller, size)
+        return Write(work, functools.partial(taken, caller, document))
+
+    def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
+        environ = request.environ
+        url = where_next(document, caller, app.gate.home)
+        if not wants_page():
+            thanks = f"{own_url(environ, app.gate.config)}/f/thanks"
+            return FormWire.taken(SUBMISSIONS.ref(row.uid), url or thanks)
+        if url is None:
+            return page_of("Thank you", TAKEN)
+        response.status = 303
+        response.set_header("Location", url)
+        return ""
+
+    @app.get("/f/thanks")
+    def thanks() -> str:
+        return page_of("Thank you", TAKEN)
+
+
+def read_post(document: dict, page: Optional[str], visitor: str) -> Post:
+    """What a visitor means by these fields; InvalidEmail."""
+    email = read_email(document)
+    reply_to = text_of(document, "_replyto")
+    return Post(
+        fields={n: v for n, v in document.items() if is_kept(n, document)},
+        email=email,
+        subject=text_of(document, "_subject") or text_of(document, "subject"),
+        page=page,
+        visitor=visitor,
+        honeypot=any(is_filled(document.get(name)) for name in HONEYPOTS),
+        tokens={n: document[n] for n in TOKEN_FIELDS if n in document},
+        reply_to=reply_to if reply_to and is_email(reply_to) else None,
+        from_name=(text_of(document, "from_name") or "")[:100] or None,
+    )
+
+
+def is_kept(name: str, document: dict) -> bool:
+    """`_replyto` too, where it may stand in for the email."""
+    if name == "_replyto":
+        return is_blank_email(document)
+    return name not in UNKEPT and not name.startswith("_")
+
+
+def read_email(document: dict) -> Optional[tuple]:
+    """(label, natural key); InvalidEmail. One that stands in for it need be none."""
+    if not is_blank_email(document):
+        return clean_email(document["email"])
+    others = (text_of(document, name) for name in STAND_INS)
+    text = next((text for text in others if text and is_email(text)), None)
+    return text and clean_email(text)
+
+
+def is_blank_email(document: dict) -> bool:
+    sent = document.get("email")
+    return sent is None or (isinstance(sent, str) and not trim(sent))
+
+
+def text_of(document: dict, name: str) -> Optional[str]:
+    value = document.get(name)
+    return trim(value) or None if isinstance(value, str) else None
+
+
+def is_filled(value: Any) -> bool:
+    """Of a field that only robots fill; a form may have it twice."""
+    if isinstance(value, list):
+        return any(map(is_filled, value))
+    return not (value is None or value is False or value in ("", "false", "0"))
+
+
+def where_next(document: dict, caller: Caller, home: tuple) -> Optional[str]:
+    """Where a success leads: to where the form says, if its key's domains allow it,
+    else to where the key says; None for our own page."""
+    for name in ("_next", "redirect"):
+        text = document.get(name)
+        if text and isinstance(text, str):
+            url = redirect_of(text.strip(" "), (*caller.domains, *home))
+            if url:
+                return url
+            log.info(NOT_FOLLOWED, request.environ["contactapi.id"], name, caller.ref)
+    return caller.settings.redirect
+
+
+NOT_FOLLOWED = (
+    "%s: %s of a form with %s was not followed: it is no URL on the key's domains and "
+    "no path, or the key is for any domain"
+)
+
+
+def redirect_of(text: str, rules: tuple) -> Optional[str]:
+    """The URL to lead a browser to, on these domains; None for any other."""
+    if "*" in rules:
+        return None
+    if text.startswith("/"):
+        sender = sending_page(request.environ)
+        there = sender and not unescaped(text).startswith("//")
+        return web_url(f"{sender}{text}") if there else None
+    return web_url(text) if origin_allowed(rules, text) else None
+
+
 def read_call_filters(query: dict) -> CallFilters:
     status, contact = query.get("status"), query.get("contact_id")
     if status is not None and status not in STAGE:
@@ -6158,9 +6500,7 @@ def read_submission() -> tuple:
     """(a publishable key's JSON object, within its smaller bounds; its bytes)."""
     body = read_json_body()
     document = parse_object(body.removeprefix(BOM))
-    if len(document) > 100 or any(len(name) > 100 for name in document):
-        message = "a publishable key sends at most 100 fields, named by 100 characters"
-        raise InvalidRequest(message)
+    refuse_many(document)
     return document, len(body)
 
 
@@ -7287,6 +7627,7 @@ def make_app(
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
     add_call(app, services.calls)
+    add_forms(app, services.submissions)
     for extra in load_extras(config):
         extra.setup(app, services, config)
     for extra in EXTRAS:
@@ -7428,11 +7769,21 @@ Two keys were made. They are shown this once:
     secret key, for your backend:                    {token}
     publishable key, for pages on http://localhost:  {public}
 
+The dashboard, which asks for the secret key: {url}/
+
 Try it:
 
     curl {url}/v1/contacts -H 'Authorization: Bearer {token}' \\
       -H 'Content-Type: application/json' \\
       -d '{{"email": "ada@example.com", "name": "Ada", "plan": "pro"}}'
+
+A form for a page on http://localhost (python3 -m http.server serves those of a folder):
+
+    <form method="post" action="{url}/f/{public}">
+      <input name="email" type="email" placeholder="Your email" required>
+      <textarea name="message" placeholder="Your message"></textarea>
+      <button>Send</button>
+    </form>
 """
 
 

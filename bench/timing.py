@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the time of an answer tell a visitor whether an email was known?
 
-    python bench/timing.py                 five shapes of body and record, five minutes
+    python bench/timing.py       seven shapes of what is sent and stored, some minutes
     python bench/timing.py --requests 200 --only small keep
     python bench/timing.py --server OTHER/contactapi.py
 
@@ -43,11 +43,14 @@ sys.exit(contactapi.main())
 
 
 class Shape(NamedTuple):
-    """What is sent, what a known email's record holds, and the key's rule."""
+    """What is sent, what a known email's record holds, the key's rule, to where it is
+    sent, and what is sent with a known email alone."""
 
     sent: dict
     stored: dict
     existing: str = "update"
+    path: str = "/v1/contacts"
+    known: dict = {}
 
 
 SHAPES = {
@@ -59,6 +62,10 @@ SHAPES = {
         {f"field {n}": {"answer": -n} for n in range(190)},
     ),
     "keep": Shape({**PERSON, "note": "x" * 500}, PERSON, existing="keep"),
+    "form": Shape(PERSON, {**PERSON, "plan": "free"}, path="/f/{}"),
+    "form, its honeypot filled or not": Shape(
+        PERSON, PERSON, path="/f/{}", known={"_gotcha": "x"}
+    ),
 }
 
 
@@ -74,7 +81,8 @@ class Gridless(Server):
 class Visitor:
     """One connection with a publishable key, from a page."""
 
-    def __init__(self, port: int, key: str):
+    def __init__(self, port: int, key: str, path: str):
+        self.path = path.format(key)
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.key = key
@@ -82,14 +90,14 @@ class Visitor:
     def post(self, body: dict) -> float:
         """The seconds from the request's last byte to the answer's first."""
         origin = ("Origin: https://example.com",)
-        data = request_bytes("POST", "/v1/contacts", body, self.key, origin)
+        data = request_bytes("POST", self.path, body, self.key, origin)
         time.sleep(random.uniform(0, 0.005))  # at no moment of the grid in particular
         self.socket.sendall(data)
         begun = time.perf_counter()
         answer = self.socket.recv(65_536)
         seconds = time.perf_counter() - begun
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 201"), head
+        assert head.startswith(b"HTTP/1.1 20"), head
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r")[0])
         while len(body) < length:
             body += self.socket.recv(65_536)
@@ -115,17 +123,18 @@ def measured(kind: type, folder: Path, shape: Shape, requests: int) -> tuple:
     server = kind(folder, CONTACTAPI_SECRET_KEY=None)
     server.start()
     try:
-        return posted(Visitor(server.port, key), emails, known, shape.sent)
+        return posted(Visitor(server.port, key, shape.path), emails, known, shape)
     finally:
         server.kill()
 
 
-def posted(visitor: Visitor, emails: list, known: set, fields: dict) -> tuple:
+def posted(visitor: Visitor, emails: list, known: set, shape: Shape) -> tuple:
     for number in range(50):
-        visitor.post({"email": f"warm{number}@example.org", **fields})
+        visitor.post({"email": f"warm{number}@example.org", **shape.sent})
     times = ([], [])
     for email in emails:
-        times[email not in known].append(visitor.post({"email": email, **fields}))
+        body = {"email": email, **shape.sent, **(shape.known if email in known else {})}
+        times[email not in known].append(visitor.post(body))
     visitor.close()
     return times
 

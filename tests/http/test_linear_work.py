@@ -23,6 +23,19 @@ def query(text, path="/v1/contacts"):
     return {"PATH_INFO": path, "QUERY_STRING": text}
 
 
+def form(text, media="application/x-www-form-urlencoded"):
+    body = {"REQUEST_METHOD": "POST", "wsgi.input": text.encode()}
+    return {**body, "PATH_INFO": "/f", "CONTENT_TYPE": media}
+
+
+PART = '--x\r\nContent-Disposition: form-data; name="a"'
+BY_PARTS = "multipart/form-data; boundary="
+
+
+def parts(text):
+    return form(text, BY_PARTS + "x")
+
+
 REQUESTS = {
     "parts of a path": lambda n: {"PATH_INFO": "/v1/contacts/" + "a/" * (n // 2)},
     "one long part": lambda n: {"PATH_INFO": "/api/calls/" + "create" * (n // 6)},
@@ -81,6 +94,21 @@ REQUESTS = {
     "invisible ones": lambda n: json_body(
         '{"email":"a@x.org' + "\u200b" * (n // 3) + '"}'
     ),
+    "escapes of a form": lambda n: form("a=" + "%41" * (n // 3)),
+    "percent signs of a form": lambda n: form("%" * n),
+    "values of a form": lambda n: form("a&" * (n // 2)),
+    "names of a form": lambda n: form("".join(f"&{k:05}" for k in range(n // 6))),
+    "a boundary": lambda n: form("", BY_PARTS + "x" * n),
+    "boundaries": lambda n: form("", BY_PARTS + "x; boundary=" * (n // 12)),
+    "quotes of a boundary": lambda n: form("", BY_PARTS + '"' * n),
+    "a preamble": lambda n: parts("\r\n--" * (n // 4)),
+    "empty parts": lambda n: parts((PART + "\r\n\r\n\r\n") * (n // 51)),
+    "lines of a part's head": lambda n: parts(PART + "\r\nX:y" * (n // 5)),
+    "folded lines": lambda n: parts(PART + "\r\n x" * (n // 4)),
+    "one long line": lambda n: parts(PART + "\r\nX:" + "y" * n),
+    "quotes of a part's name": lambda n: parts(PART + ' ;a="\\"' * (n // 7)),
+    "almost its end": lambda n: parts(PART + "\r\n\r\n" + "\r\n--" * (n // 4)),
+    "line ends": lambda n: parts(PART + "\r\n\r\n" + "\r" * n),
     "ideographs": lambda n: json_body('{"email":"a@' + "\u4e00" * (n // 3) + '.org"}'),
 }
 

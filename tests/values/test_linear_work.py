@@ -36,6 +36,8 @@ MARKS = {
     "brackets": lambda size: "[" * size,
     "backslashes": lambda size: '"' + "\\" * size,
     "domains": lambda size: "a@" + "a." * (size // 2) + "-",
+    "escapes": lambda size: "%25" * (size // 3),
+    "escaped escapes": lambda size: "%" + "25" * (size // 2),
     "invisible": lambda size: "\u200b" * size + "@",
 }
 WORKS = {
@@ -54,6 +56,12 @@ WORKS = {
     "csv_cell": csv_rows.csv_cell,
     "csv_value": csv_rows.csv_value,
     "idempotency_key": contactapi.idempotency_key,
+    "web_url": contactapi.web_url,
+    "urlencoded_pairs": lambda text: contactapi.urlencoded_pairs(text.encode()),
+    "multipart_pairs": lambda text: contactapi.multipart_pairs(
+        b"--x\r\n" + text.encode() + b"\r\n--x--", "multipart/form-data; boundary=x"
+    ),
+    "a boundary": lambda text: contactapi.multipart_pairs(b"", f"; boundary={text}"),
 }
 
 

@@ -1,0 +1,474 @@
+"""Forms: what is sent to /f, what becomes of it, and what is answered."""
+
+import re
+
+import pytest
+
+from client import PAGE, rest
+from forms import BROWSER, answered, hash_of, inbox, page_of, refused, submitted
+from forms import post_form as post
+
+
+@pytest.fixture
+def form(free):
+    """A client, and the token of a form's key, which may be used on example.com."""
+    free.form = free.key("publishable")
+    return free
+
+
+def contacts(api):
+    return [
+        {
+            n: v
+            for n, v in contact.items()
+            if n not in ("id", "created_at", "updated_at")
+        }
+        for contact in api.get("/v1/contacts").json["data"]
+    ]
+
+
+# -- what becomes of it
+
+
+def test_a_form_makes_a_submission_and_a_contact(form):
+    answer = post(form, {"email": "ada@example.com", "message": "Hello"})
+    row = submitted(form)
+    assert answered(answer)["submission"] == row["id"]
+    assert row["fields"] == {"email": "ada@example.com", "message": "Hello"}
+    assert (row["state"], row["email"]) == ("accepted", "ada@example.com")
+    assert (row["page"], row["key"]) == ("https://example.com", form.ref(form.form))
+    assert contacts(form) == [{"email": "ada@example.com", "message": "Hello"}]
+
+
+def test_the_key_may_come_in_the_field_access_key(form):
+    fields = {"email": "ada@example.com", "access_key": form.form}
+    answered(post(form, fields, path="/f"))
+    assert submitted(form)["fields"] == {"email": "ada@example.com"}
+
+
+def test_the_keys_field_is_left_out_where_the_address_names_a_key(form):
+    answered(post(form, {"message": "x", "access_key": "nonsense"}))
+    assert submitted(form)["fields"] == {"message": "x"}
+
+
+def test_without_an_email_there_is_a_submission_and_no_contact(form):
+    for fields in ({"message": "x"}, {"email": "", "m": "y"}, {"email": " \u200b"}):
+        answered(post(form, fields))
+        assert submitted(form)["email"] is None
+        assert submitted(form)["fields"] == fields
+    assert contacts(form) == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"email": "ada"},
+        [("email", "ada@example.com"), ("email", "bob@example.com")],
+        [("email", ""), ("email", "bob@example.com")],
+    ],
+)
+def test_an_email_that_is_none_or_that_comes_twice_is_400(form, sent):
+    answer = post(form, sent)
+    assert refused(answer) == (400, "invalid_email", "email")
+    message = answer.json["error"]["message"]
+    error = {"code": "TYPE_EMAIL", "field": "email", "message": message}
+    assert answer.json["errors"] == [error]
+    assert inbox(form) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["_replyto", "replyto", "Email", "E-mail", "your-email"]
+)
+def test_without_an_email_another_field_stands_in(form, name):
+    sent = {name: " Ada@example.com ", "message": "Hello"}
+    answered(post(form, sent))
+    assert submitted(form)["email"] == "Ada@example.com"
+    assert submitted(form)["fields"] == sent
+    assert contacts(form) == [{"email": "Ada@example.com", "message": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    "name", ["_replyto", "replyto", "Email", "E-mail", "your-email"]
+)
+def test_a_stand_in_that_is_no_address_is_a_plain_field(form, name):
+    answered(post(form, {name: "call me", "message": "Hello"}))
+    assert submitted(form)["email"] is None
+    assert submitted(form)["fields"] == {name: "call me", "message": "Hello"}
+
+
+def test_the_first_stand_in_that_is_an_address_is_taken(form):
+    sent = {"your-email": "c@x.org", "Email": "b@x.org", "replyto": "none"}
+    answered(post(form, sent))
+    assert submitted(form)["email"] == "b@x.org"
+    expected = {"email": "b@x.org", "your-email": "c@x.org", "replyto": "none"}
+    assert contacts(form) == [expected]
+
+
+def test_an_email_leaves_no_stand_in(form):
+    sent = {"email": "a@x.org", "Email": "b@x.org", "_replyto": "c@x.org"}
+    answered(post(form, sent))
+    assert submitted(form)["email"] == "a@x.org"
+    assert submitted(form)["fields"] == {"email": "a@x.org", "Email": "b@x.org"}
+
+
+def test_id_and_times_stay_in_the_submission_alone(form):
+    sent = {"id": "con_x", "created_at": "1", "updated_at": "2", "email": "a@x.org"}
+    answered(post(form, sent))
+    assert submitted(form)["fields"] == sent
+    assert contacts(form) == [{"email": "a@x.org"}]
+
+
+def test_control_fields_are_not_stored(form):
+    control = {
+        **dict.fromkeys(("_next", "redirect"), "https://example.com/t"),
+        **dict.fromkeys(("_gotcha", "botcheck", "_honey", "bot-field"), ""),
+        **{"_subject": "s", "_replyto": "r@x.org", "from_name": "f"},
+        **{"_cc": "spy@evil.test", "ccemail": "spy@evil.test", "webhook": "http://x"},
+        **{"_template": "box", "_anything": "x", "_": "x", "_charset_": "utf-8"},
+        **dict.fromkeys(("altcha", "cap-token", "frc-captcha-response"), "t"),
+        **dict.fromkeys(("cf-turnstile-response", "h-captcha-response"), "t"),
+        **dict.fromkeys(("g-recaptcha-response", "recaptcha_response"), "t"),
+    }
+    answered(post(form, {**control, "email": "a@x.org", "form-name": "contact"}))
+    expected = {"email": "a@x.org", "form-name": "contact"}
+    assert submitted(form)["fields"] == expected
+    assert contacts(form) == [expected]
+
+
+@pytest.mark.parametrize(
+    "sent, subject, kept",
+    [
+        ({"_subject": "Hi", "subject": "Lo"}, "Hi", {"subject": "Lo"}),
+        ({"subject": "Lo"}, "Lo", {"subject": "Lo"}),
+        ({"_subject": " ", "subject": "Lo"}, "Lo", {"subject": "Lo"}),
+        ({"m": "x"}, None, {"m": "x"}),
+    ],
+)
+def test_the_subject_is_the_control_field_before_the_visible_one(
+    form, sent, subject, kept
+):
+    answered(post(form, sent))
+    assert submitted(form)["subject"] == subject
+    assert submitted(form)["fields"] == kept
+
+
+def test_fields_keep_their_order_and_a_repeated_name_becomes_an_array(form):
+    answered(post(form, [("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]))
+    row = submitted(form)["fields"]
+    assert list(row.items()) == [("b", ["1", "3"]), ("a", "2"), ("c", "")]
+
+
+def test_a_form_gives_strings_and_json_keeps_its_types(form):
+    answered(post(form, {"n": "5", "yes": "true", "o": '{"a":1}'}))
+    assert submitted(form)["fields"] == {"n": "5", "yes": "true", "o": '{"a":1}'}
+    document = {"n": 5, "yes": True, "o": {"a": [1.5, None]}, "email": None}
+    answered(post(form, document, media="json"))
+    assert submitted(form)["fields"] == document
+
+
+def test_post_contacts_has_no_control_fields(form):
+    sent = {"email": "a@x.org", "_subject": "s", "_gotcha": "x", "redirect": "r"}
+    assert form.post(sent, key=form.form, headers=PAGE).status_int == 201
+    assert submitted(form)["fields"] == sent
+    assert submitted(form)["state"] == "accepted"
+
+
+# -- who may
+
+
+@pytest.mark.parametrize("kind", ["unknown", "revoked", "secret", "restricted", "none"])
+def test_a_key_that_is_not_publishable_is_401(form, kind):
+    permissions = ["contacts:write"] if kind == "restricted" else []
+    token = {"unknown": "ck_pub_" + "0" * 32, "none": ""}.get(kind)
+    if kind in ("secret", "restricted"):
+        token = form.key(kind, *permissions)
+    if kind == "revoked":
+        token = form.key("publishable")
+        form.revoke(token)
+    answer = post(form, {"m": "x", "access_key": token}, path="/f")
+    assert refused(answer) == (401, "unauthorized", None)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    if token:
+        assert refused(post(form, {"m": "x"}, path=f"/f/{token}"))[0] == 401
+    assert inbox(form) == []
+
+
+@pytest.mark.parametrize("value", [5, None, ["x"], {}, "", "x" * 301])
+def test_what_is_no_key_is_401(form, value):
+    answer = post(form, {"access_key": value}, path="/f", media="json")
+    assert refused(answer) == (401, "unauthorized", None)
+
+
+def test_a_key_in_a_header_is_ignored(form):
+    headers = {**PAGE, "Authorization": f"Bearer {form.form}"}
+    assert refused(post(form, {"m": "x"}, path="/f", headers=headers))[0] == 401
+    headers = {**PAGE, "Authorization": "Bearer nonsense"}
+    answered(post(form, {"m": "x"}, headers=headers))
+    # Nor does it make the body's bound smaller.
+    headers = {**PAGE, "x-api-key": form.form}
+    answered(post(form, {"m": "ä" * 6000}, headers=headers))
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", None])
+def test_a_form_on_another_page_is_403_and_reads_it(form, origin):
+    headers = {"Origin": origin} if origin else {}
+    answer = post(form, {"m": "x"}, headers=headers)
+    assert refused(answer) == (403, "forbidden", None)
+    assert answer.headers.get("Access-Control-Allow-Origin") == origin
+    assert inbox(form) == []
+
+
+def test_without_an_origin_the_referer_decides(form):
+    answered(post(form, {"m": "x"}, headers={"Referer": "https://example.com/a?b"}))
+    assert submitted(form)["page"] == "https://example.com"
+
+
+def test_the_servers_own_pages_may_send_each_form(make):
+    api = make(CONTACTAPI_PUBLIC_URL="https://contacts.example.org")
+    api.form = api.key("publishable")
+    fields = {"m": "x", "_next": "https://contacts.example.org/t"}
+    headers = {**BROWSER, "Origin": "https://contacts.example.org"}
+    answer = post(api, fields, headers=headers)
+    assert (answer.status_int, answer.headers["Location"]) == (303, fields["_next"])
+
+
+# -- the order of errors: 413, 415, 400 of the syntax, 401, 429, 403, 400
+
+
+def test_of_several_errors_the_first_is_told(make):
+    api = make(CONTACTAPI_RATE_LIMIT="1/60")
+    token, evil = api.key("publishable"), {"Origin": "https://evil.test"}
+    bad = b"a=%ff"
+    huge, large = b"a=" + b"x" * 70_000, b"a=" + b"x" * 17_000
+
+    def ask(body, path, **headers):
+        return refused(post(api, body, path=path, headers={**evil, **headers}))[0]
+
+    known, unknown = f"/f/{token}", "/f/ck_pub_unknown"
+    assert ask(huge, unknown, **{"Content-Type": "text/plain"}) == 413
+    assert ask(large, unknown) == 413
+    assert ask(bad, unknown, **{"Content-Type": "text/plain"}) == 415
+    assert ask(bad, unknown, **{"Content-Encoding": "gzip"}) == 415
+    assert ask(bad, unknown) == 400
+    many = "&".join(f"{n}=" for n in range(101)).encode()
+    assert ask(many, unknown) in (401, 429)  # a stranger's window is full, too
+    assert ask(many, known) == 403
+    assert ask(many, known) == 429
+
+
+# -- what is answered
+
+
+def test_a_success_is_json_unless_a_browser_itself_asks(form):
+    for accept in (None, "*/*", "application/json", "application/xhtml+xml"):
+        headers = {**PAGE, "Accept": accept} if accept else PAGE
+        answer = post(form, {"m": accept or "x"}, headers=headers)
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert list(answer.json) == ["success", "ok", "message", "next", "submission"]
+        assert answer.json["success"] is answer.json["ok"] is True
+        assert re.fullmatch("sub_[0-9a-z]{26}", answer.json["submission"])
+
+
+def test_next_is_the_page_of_thanks_at_our_own_address(form, make):
+    host = {**PAGE, "Host": "forms.example.org:8080"}
+    answer = post(form, {"m": "x"}, headers=host)
+    assert answer.json["next"] == "http://forms.example.org:8080/f/thanks"
+    api = make(CONTACTAPI_PUBLIC_URL="https://forms.example.org/api")
+    api.form = form.form
+    assert post(api, {"m": "y"}).json["next"] == (
+        "https://forms.example.org/api/f/thanks"
+    )
+
+
+def test_a_browser_gets_a_page_of_thanks_with_a_way_back(form):
+    page = page_of(post(form, {"m": "x"}, headers={**PAGE, **BROWSER}))
+    assert "Thank you" in page and '<a href="https://example.com/">' in page
+
+
+def test_the_page_of_thanks_stands_by_itself(free):
+    for accept in ("*/*", "text/html"):
+        answer = free.get("/f/thanks", key=None, headers={"Accept": accept})
+        assert "Thank you" in page_of(answer)
+    assert free.ask("HEAD", "/f/thanks", key=None).status_int == 200
+
+
+def test_an_error_is_a_page_in_its_own_status_with_a_way_back(form):
+    headers = {**PAGE, **BROWSER}
+    page = page_of(post(form, {"email": "x"}, headers=headers), 400)
+    assert "Email must be a valid address" in page
+    assert '<a href="https://example.com/">Back to example.com</a>' in page
+    headers = {"Origin": "https://evil.test", **BROWSER}
+    page = page_of(post(form, {"m": "x"}, headers=headers), 403)
+    assert (
+        '<a href="https://example.com/">' in page and 'href="https://evil' not in page
+    )
+    for path, status in (("/f/nonsense", 401), ("/f/a/b", 404)):
+        page = page_of(post(form, {"m": "x"}, path=path, headers=headers), status)
+        assert "href" not in page
+    large = {"m": "x" * 20_000}
+    page = page_of(post(form, large, headers=headers), 413)
+    assert "16384 bytes" in page
+
+
+@pytest.mark.parametrize(
+    "domains, back",
+    [
+        (("localhost", "example.org"), "http://localhost/"),
+        (("*.example.com", "shop.example.com:8443"), "https://shop.example.com:8443/"),
+        (("*.example.com",), None),
+        (("*",), None),
+    ],
+)
+def test_the_way_back_leads_to_a_site_of_the_key(free, domains, back):
+    free.form = free.key("publishable", domains=domains)
+    headers = {"Origin": "https://evil.test", **BROWSER}
+    page = post(free, {"email": "x"}, headers=headers).text
+    assert re.findall('href="([^"]*)"', page) == ([back] if back else [])
+
+
+def test_nothing_that_was_sent_stands_unescaped_on_a_page(free):
+    free.form = free.key("publishable")
+    headers = {"Origin": 'https://"><script>alert(1)</script>', **BROWSER}
+    page = page_of(post(free, {"m": "x"}, headers=headers), 403)
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_a_page_runs_and_loads_nothing(form):
+    answer = post(form, {"m": "x"}, headers={**PAGE, **BROWSER})
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert " style=" not in answer.text and "<script" not in answer.text
+    style = re.search("<style>(.*)</style>", answer.text)[1]
+    assert hash_of(style) in policy
+    assert "color-scheme:light dark" in style and "width=device-width" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/f/{}", "/f"])
+def test_a_forms_address_is_405_for_reading_and_says_what_it_is_for(form, path):
+    path = path.format(form.form)
+    answer = form.get(path, key=None)
+    assert refused(answer) == (405, "method_not_allowed", None)
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+    page = page_of(form.get(path, key=None, headers=BROWSER), 405)
+    assert "action=" in page and "form" in page
+
+
+def test_a_preflight_may_send_what_formsprees_client_sends(form):
+    headers = {
+        **PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "formspree-client, formspree-session-data",
+    }
+    answer = form.ask("OPTIONS", f"/f/{form.form}", key=None, headers=headers)
+    assert answer.status_int == 204
+    allowed = answer.headers["Access-Control-Allow-Headers"]
+    assert {"formspree-client", "formspree-session-data"} <= set(allowed.split(", "))
+
+
+# -- honeypots
+
+
+@pytest.mark.parametrize("name", ["_gotcha", "botcheck", "_honey", "bot-field"])
+@pytest.mark.parametrize("browser", [False, True])
+def test_who_fills_a_honeypot_is_answered_as_everybody(form, name, browser):
+    headers = {**PAGE, **(BROWSER if browser else {})}
+    caught = post(form, {"email": "a@x.org", "m": "1", name: "on"}, headers=headers)
+    assert (submitted(form)["state"], submitted(form)["reason"]) == ("spam", "honeypot")
+    assert submitted(form)["fields"] == {"email": "a@x.org", "m": "1"}
+    assert contacts(form) == []
+    fine = post(form, {"email": "a@x.org", "m": "2", name: ""}, headers=headers)
+    assert submitted(form)["state"] == "accepted"
+    assert caught.status_int == fine.status_int
+    own = ("X-Request-Id", "RateLimit")
+    of_both = [
+        {n: v for n, v in answer.headers.items() if n not in own}
+        for answer in (caught, fine)
+    ]
+    assert of_both[0] == of_both[1]
+    ids = re.compile("sub_[0-9a-z]{26}")
+    assert ids.sub("", caught.text) == ids.sub("", fine.text)
+    for answer in (caught, fine):
+        assert answer.request.environ["contactapi.grid"]
+
+
+@pytest.mark.parametrize(
+    "value, state",
+    [
+        *((value, "accepted") for value in (None, False, "", "false", "0", ["", ""])),
+        *((value, "spam") for value in ("on", " ", "False", 1, 0, True, {}, ["", "x"])),
+    ],
+    ids=str,
+)
+def test_what_counts_as_filled(form, value, state):
+    answered(post(form, {"m": "x", "_gotcha": value}, media="json"))
+    assert submitted(form)["state"] == state
+
+
+# -- settings
+
+
+def test_where_a_person_must_confirm_an_email_is_required(form):
+    form.form = form.key("publishable", confirm=True)
+    answer = post(form, {"m": "x"})
+    assert refused(answer) == (400, "invalid_email", "email")
+    error = {"code": "REQUIRED_FIELD_EMPTY", "field": "email"}
+    assert answer.json["errors"] == [{**error, "message": "email is required"}]
+    answered(post(form, {"email": "a@x.org"}))
+    row = submitted(form)
+    assert (row["state"], row["reason"]) == ("held", "unconfirmed")
+    assert contacts(form) == []
+
+
+@pytest.mark.parametrize("captcha", ["altcha", "service"])
+def test_a_captcha_that_cannot_be_asked_lets_nothing_through(form, captcha):
+    form.app.services.submissions.checks.clear()
+    form.form = form.key("publishable", captcha=captcha)
+    assert refused(post(form, {"m": "x"})) == (503, "unavailable", None)
+    assert inbox(form) == []
+
+
+# -- limits
+
+
+def test_a_visitor_has_a_window_of_its_own(make):
+    api = make(CONTACTAPI_RATE_LIMIT="2/60")
+    api.form = api.key("publishable")
+    one, other = {"REMOTE_ADDR": "198.51.100.1"}, {"REMOTE_ADDR": "198.51.100.2"}
+    assert rest(post(api, {"m": "1"}, **one)) == 1
+    assert rest(post(api, {"m": "2"}, **one)) == 0
+    answer = post(api, {"m": "3"}, **one)
+    assert refused(answer) == (429, "rate_limit", None)
+    assert int(answer.headers["Retry-After"]) == 60
+    answered(post(api, {"m": "3"}, **other))
+
+
+def test_a_visitor_sends_a_mebibyte_an_hour(make):
+    api = make()
+    api.form = api.key("publishable")
+    body = b"m=" + b"%20" * 16_000 + b"&n="
+    sent = [post(api, body + b"%d" % n) for n in range(22)]
+    assert {answer.status_int for answer in sent[:21]} == {200}
+    assert refused(sent[21]) == (429, "rate_limit", None)
+    assert len(inbox(api, 100)) == 21
+
+
+def test_a_form_with_an_unknown_key_counts_for_its_address(make):
+    api = make(CONTACTAPI_RATE_LIMIT="2/60")
+    statuses = [post(api, {}, path="/f/nonsense").status_int for _ in range(3)]
+    assert statuses == [401, 401, 429]
+
+
+def test_an_answer_to_a_form_leaves_on_the_grid(form):
+    for fields in ({"email": "a@x.org"}, {"email": "none"}):
+        answer = post(form, fields)
+        assert answer.request.environ["contactapi.grid"]
+    assert "contactapi.grid" not in post(form, {}, path="/f/x").request.environ
+
+
+def test_a_form_that_is_sent_twice_is_kept_once(form):
+    first, second = (post(form, {"m": "x"}, headers=h) for h in (PAGE, PAGE))
+    assert first.json == second.json
+    page = post(form, {"m": "x", "_next": "/t"}, headers={**PAGE, **BROWSER})
+    assert (page.status_int, page.headers["Location"]) == (303, "https://example.com/t")
+    assert len(inbox(form)) == 1
