@@ -418,6 +418,7 @@ EXTRAS = (
         "serve pages/",
         paths=("/", "/docs", "/openapi.json", "/llms.txt", "/captcha.js"),
     ),
+    Extra("mcp", "serve AI clients by the Model Context Protocol", paths=("/mcp",)),
 )
 
 
@@ -1126,6 +1127,7 @@ TOKEN_PREFIX = {
     "restricted": "ck_live_",
 }
 EVERYTHING = "everything"  # what a secret key has beside every permission
+SIGNED = "a secret or restricted key"  # what these two have, and no other
 
 
 def new_token(kind: str) -> str:
@@ -2440,7 +2442,7 @@ class Keys:
         if row is None:
             return None
         uid, workspace, kind, permissions, domains, existing, settings = row
-        grants = GRANTS.get(kind) or frozenset(json.loads(permissions))
+        grants = GRANTS.get(kind, frozenset([SIGNED, *json.loads(permissions)]))
         rules = tuple(json.loads(domains)), existing, FormSettings.read(settings)
         return Caller(f"key_{uid}", workspace, kind, grants, *rules)
 
