@@ -264,6 +264,9 @@ class Config(SimpleNamespace):
         "contacts that nobody touched for so long are deleted")
     history_days = Setting("CONTACTAPI_HISTORY_DAYS", a_number(1, 36500), "365",
         "how long events are kept")
+    captcha_url = Setting("CONTACTAPI_CAPTCHA_URL", a_url, None,
+        "where a captcha's service is asked: its siteverify address")
+    captcha_secret = Setting("CONTACTAPI_CAPTCHA_SECRET", str, None, "its secret")
     backup_dir = Setting("CONTACTAPI_BACKUP_DIR", str, None,
         "a backup is put there every night, seven are kept")
     index_fields = Setting("CONTACTAPI_INDEX_FIELDS", some_fields, "",
@@ -412,6 +415,12 @@ EXTRAS = (
         ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL"),
         needs=("CONTACTAPI_PUBLIC_URL", "CONTACTAPI_CALL_PREFIXES"),
     ),
+    Extra(
+        "captcha",
+        "look at captchas",
+        ("CONTACTAPI_CAPTCHA_URL", "CONTACTAPI_CAPTCHA_SECRET"),
+        paths=("/f/<key>/challenge",),
+    ),
     Extra("spreadsheets", "read and write CSV", files=(".csv",)),
     Extra(
         "pages",
@@ -493,6 +502,10 @@ class UnknownForm(Unauthorized):
 
 class Forbidden(ApiError):
     status, code = 403, "forbidden"
+
+
+class CaptchaFailed(ApiError):
+    status, code = 403, "captcha_failed"
 
 
 class NotFound(ApiError):
@@ -1561,6 +1574,15 @@ class Dialling(Model):
     at = peewee.BigIntegerField(index=True)
 
 
+class Spent(Model):
+    """A captcha's challenge that was used: the second of its expiry, and its nonce."""
+
+    challenge = peewee.TextField(primary_key=True)
+
+    class Meta:
+        without_rowid = True
+
+
 class Position(peewee.AutoField):
     """A rowid that is never used twice, though the newest row be deleted."""
 
@@ -1837,7 +1859,7 @@ def models() -> tuple:
     records = [kind.model for kind in KINDS]
     return (
         *(Workspace, Tally, *records, OldUid, Call, Dialling, Submission, Sent),
-        *(Event, Delivery, Endpoint, Answer, Key, Note),
+        *(Event, Delivery, Endpoint, Answer, Key, Note, Spent),
     )
 
 
@@ -5445,6 +5467,7 @@ class Guard:
                 return self.body(environ, callback(**arguments))
             except Elsewhere as err:
                 environ["contactapi.elsewhere"] = err.lane
+                environ["wsgi.input"].seek(0)  # what was read of it is read again
                 return b""
             except HTTPResponse:
                 raise
@@ -6366,9 +6389,7 @@ def add_forms(app: Api, submissions: Submissions) -> None:
     @app.post("/f/<key>")
     def post_form(key: Optional[str] = None) -> Write:
         environ = request.environ
-        if "contactapi.sent" not in environ:  # it may be called again in another lane
-            environ["contactapi.sent"] = read_form()
-        document, size = environ["contactapi.sent"]
+        document, size = read_form()
         caller = app.gate.admit_form(environ, key or document.get("access_key"))
         refuse_many(document)
         visitor = app.gate.address(environ)

@@ -958,6 +958,7 @@ NEEDS = {
     ("POST", "/f"): None,
     ("POST", "/f/<key>"): None,
     ("GET", "/f/thanks"): None,
+    ("GET", "/f/<key>/challenge"): None,
     ("POST", "/api/calls/<ref>/twilio"): None,
     ("GET", "/v1/contacts/<ref>/export"): "contacts:read calls:read submissions:read",
     ("GET", "/v1/submissions"): "submissions:read",

@@ -135,6 +135,10 @@ ALTER TABLE "call" DROP COLUMN "dial";
 ALTER TABLE "call" DROP COLUMN "due_at";
 """
 
+SPENT_CAPTCHAS = """
+CREATE TABLE "spent" ("challenge" TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+"""
+
 
 def move_what_was_submitted(store: Store) -> None:
     """To accepted submissions of that time. The log is told nothing: its end would be
@@ -214,6 +218,7 @@ SCHEMA_2 = (
     move_what_was_submitted,
     EVENTS_OF_SUBMISSIONS,
     DELIVERIES,
+    SPENT_CAPTCHAS,
 )
 # By the schema from which each leads to the next.
 STEPS = {1: Step(SCHEMA_2, rewrites=True)}

@@ -1,4 +1,4 @@
-"""Who stands at the other end: Twilio, and a client that only reads events.
+"""Who stands at the other end: Twilio, captchas' services, a client that reads events.
 
 Twilio is on 127.0.0.1, as its published OpenAPI description has it.
 
@@ -267,6 +267,83 @@ def signed(client, path, form, signature=None, public=PUBLIC, **environ):
     }
     body = urlencode(form).encode()
     return client.ask("POST", path, body, key=None, headers=headers, **environ)
+
+
+# What siteverify answers, as each service documents it: developers.cloudflare.com
+# (Turnstile), docs.hcaptcha.com, developers.google.com/recaptcha, and Cap's
+# standalone/src/siteverify.js.
+_WHEN = "2026-07-04T10:00:00.000Z"
+_REFUSED = (200, {"success": False, "error-codes": ["invalid-input-response"]})
+SITEVERIFY = {  # (the field, what is said of a good token, what of another)
+    "turnstile": (
+        "cf-turnstile-response",
+        {
+            "success": True,
+            "error-codes": [],
+            "challenge_ts": _WHEN,
+            "hostname": "example.com",
+            "action": "login",
+            "cdata": "",
+        },
+        _REFUSED,
+    ),
+    "hcaptcha": (
+        "h-captcha-response",
+        {"success": True, "challenge_ts": _WHEN, "hostname": "example.com"},
+        _REFUSED,
+    ),
+    "recaptcha v2": (
+        "g-recaptcha-response",
+        {"success": True, "challenge_ts": _WHEN, "hostname": "example.com"},
+        _REFUSED,
+    ),
+    "recaptcha v3": (
+        "recaptcha_response",
+        {
+            "success": True,
+            "score": 0.9,
+            "action": "submit",
+            "challenge_ts": _WHEN,
+            "hostname": "example.com",
+        },
+        _REFUSED,
+    ),
+    "cap": (
+        "cap-token",
+        {"success": True},
+        (404, {"success": False, "error": "Token not found"}),
+    ),
+}
+
+
+class SiteverifyDouble(Double):
+    """A captcha's service, by its name in SITEVERIFY; GOOD is the token that it takes,
+    `says` changes what it says of it. `asked` holds the tokens."""
+
+    SECRET, GOOD = "its-secret", "good.token"
+
+    def __init__(self, kind="turnstile"):
+        self.field, self.said, self.refused = SITEVERIFY[kind]
+        super().__init__()
+        self.settings = {
+            "CONTACTAPI_CAPTCHA_URL": f"{self.url}/siteverify",
+            "CONTACTAPI_CAPTCHA_SECRET": self.SECRET,
+        }
+
+    @property
+    def asked(self):
+        return [dict(form)["response"] for _, _, form in self.requests]
+
+    def says(self, **fields):
+        self.said = {**self.said, **fields}
+
+    def answer(self, handler, form):
+        assert handler.path == "/siteverify" and len(form) == 2
+        if dict(form)["secret"] != self.SECRET:
+            codes = ["invalid-input-secret"]
+            return in_json(200, {"success": False, "error-codes": codes})
+        good = dict(form)["response"] == self.GOOD
+        return in_json(*((200, self.said) if good else self.refused))
 
 
 class Mirror:
