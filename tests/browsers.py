@@ -18,6 +18,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
@@ -197,13 +198,13 @@ def form_key(server, *domains, **settings):
 class Site(http.server.ThreadingHTTPServer):
     """A site of somebody else's. `pages` are its files by path, HTML unless the path's
     ending says otherwise; `headers` go with each of them; below /npm/ are the packages
-    of package.json."""
+    of package.json. `posted` holds (path, fields) of each form that was sent there."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), SiteHandler)
-        self.pages, self.headers = {}, {}
+        self.pages, self.headers, self.posted = {}, {}, []
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self.thread.start()
 
@@ -234,6 +235,11 @@ class SiteHandler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body or b"")
+
+    def do_POST(self):
+        raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.posted.append((self.path, dict(parse_qsl(raw))))
+        self.do_GET()
 
     def log_message(self, *_):
         pass
