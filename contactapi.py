@@ -8073,5 +8073,21 @@ def status_of(argv: list) -> int:
     return 0
 
 
+class Start(SystemExit):
+    """Ends the script's body, for CPython keeps the syntax tree of a script until then,
+    15 MB of this one, and calls main() where the interpreter asks with which status
+    it is to exit (_Py_HandleSystemExit in its pythonrun.c)."""
+
+    @property
+    def code(self) -> Any:
+        try:
+            return main()
+        except SystemExit as err:  # of --help
+            return err.code
+        except BaseException as err:
+            sys.excepthook(type(err), err, err.__traceback__)
+            return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    raise Start

@@ -240,3 +240,50 @@ def test_with_the_environments_key_none_is_minted_and_it_is_never_shown(tmp_path
     server.start()
     assert_error(server.ask("GET", "/v1/contacts"), 401, code="unauthorized")
     server.stop()
+
+
+# -- the script's end, where main() is called
+
+
+def memory_at_rest(server):
+    """Kilobytes of what a started server has in memory."""
+    status = Path(f"/proc/{server.start().process.pid}/status").read_text()
+    server.stop()
+    return int(re.search(r"VmRSS:\s*([0-9]+) kB", status)[1])
+
+
+def test_the_script_takes_no_more_memory_than_the_module(tmp_path):
+    """A script's syntax tree alone would be a third of it."""
+    module = tmp_path / "module.py"
+    module.write_text(
+        f"import sys\nsys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+        "import contactapi\nsys.exit(contactapi.main())\n"
+    )
+    imported = Server(tmp_path / "imported")
+    imported.script = module
+    script = memory_at_rest(Server(tmp_path / "script"))
+    assert script < 1.15 * memory_at_rest(imported)
+
+
+@pytest.mark.parametrize(
+    "arguments, status",
+    [
+        *(("--help", 0), ("--version", 0), ("import --help", 0), ("keys list", 0)),
+        *(("keys", 2), ("nonsense", 2), ("check", 1)),
+    ],
+)
+def test_a_command_ends_with_its_status(tmp_path, arguments, status):
+    ended = run(environment(tmp_path), *arguments.split())
+    assert ended.returncode == status
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_failure_of_ours_is_a_line_of_the_log_and_status_1(tmp_path):
+    folder = tmp_path / "alone"
+    (folder / "extras").mkdir(parents=True)
+    script = Path(shutil.copy(SCRIPT, folder))
+    (folder / "extras" / "outbox.py").write_text("1 / 0\n")
+    ended = run(environment(tmp_path), "keys", "list", script=script)
+    assert ended.returncode == 1
+    assert " ERROR main: ZeroDivisionError\n" in ended.stderr
+    assert not [line for line in ended.stderr.splitlines()[1:] if line[:1] != " "]
