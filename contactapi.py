@@ -154,6 +154,9 @@ def text_like(pattern: str, shape: str) -> Callable:
 
 
 a_port = a_number(0, 65535)
+a_header_name = text_like(
+    "[A-Za-z0-9-]{1,100}", "a header's name such as CF-Connecting-IP"
+)
 a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
 a_log_format = text_like("text|json", "text or json")
 an_account = text_like(
@@ -193,9 +196,7 @@ def some_proxies(text: str) -> tuple:
 
 def a_header(text: str) -> str:
     """A header's name as environ has it, without HTTP_."""
-    if not re.fullmatch("[A-Za-z0-9-]{1,100}", text):
-        raise ValueError("a header's name such as CF-Connecting-IP")
-    return text.upper().replace("-", "_")
+    return a_header_name(text).upper().replace("-", "_")
 
 
 def a_url(text: str) -> str:
@@ -428,6 +429,12 @@ EXTRAS = (
         paths=("/", "/docs", "/openapi.json", "/llms.txt", "/captcha.js"),
     ),
     Extra("mcp", "serve AI clients by the Model Context Protocol", paths=("/mcp",)),
+    Extra(
+        "webhooks",
+        "send webhooks",
+        commands={"webhooks": "make, list, change, test and delete webhooks"},
+        paths=("/v1/webhooks", "/v1/deliveries"),
+    ),
 )
 
 
@@ -1774,6 +1781,35 @@ class Key(Model):
         return f"key_{self.uid}" if self.uid else "env"
 
 
+class Webhook(Model):
+    """An endpoint that events are sent to (CONTRACT section 9). `anywhere`: it may have
+    an address that is not public. `failing_since`: the first try in vain after the last
+    that was not."""
+
+    uid = peewee.TextField(unique=True)
+    workspace = of_workspace(index=False)
+    url = peewee.TextField()
+    anywhere = peewee.BooleanField()
+    events = Texts()
+    shape = peewee.TextField()
+    secret = peewee.TextField()
+    old_secret = peewee.TextField(null=True)
+    rotated_at = peewee.BigIntegerField(null=True)
+    enabled = peewee.BooleanField()
+    reason = peewee.TextField(null=True)
+    failing_since = peewee.BigIntegerField(null=True)
+    created_at = peewee.BigIntegerField()
+    created_by = peewee.TextField(index=True)
+    updated_at = peewee.BigIntegerField()
+
+    class Meta:
+        indexes = ((("workspace", "created_at"), False),)
+
+    @property
+    def ref(self) -> str:
+        return f"whk_{self.uid}"
+
+
 class Note(Model):
     """What the database is to remember about itself."""
 
@@ -1859,7 +1895,7 @@ def models() -> tuple:
     records = [kind.model for kind in KINDS]
     return (
         *(Workspace, Tally, *records, OldUid, Call, Dialling, Submission, Sent),
-        *(Event, Delivery, Endpoint, Answer, Key, Note, Spent),
+        *(Event, Delivery, Endpoint, Answer, Key, Webhook, Note, Spent),
     )
 
 
@@ -1926,6 +1962,7 @@ class Store:
         self.pen = threading.Lock()  # who has it may use `writing`
         self.own = threading.local()  # .writes, in a thread that has the pen in hand
         self.patience = self.BUSY_SECONDS
+        self.after = set()  # what is called once what was written is on the disk
         self.closed = False
 
     # reading, and writing inside a work
@@ -2085,6 +2122,8 @@ class Store:
         except BaseException as err:
             self.rollback(err)
             raise
+        while self.after:
+            self.after.pop()()
         self.pen.release()
 
     def rollback(self, why: BaseException) -> None:
@@ -2392,7 +2431,10 @@ ENV_KEY = Key(
     settings=FormSettings(),
 )
 
-GRANTS = {"secret": frozenset([EVERYTHING]), "publishable": frozenset()}
+GRANTS = {
+    "secret": frozenset([EVERYTHING]),
+    "publishable": frozenset(),
+}
 
 
 class Keys:
@@ -2609,7 +2651,9 @@ class Keys:
             self.store.fetch(query)
             for one in keys:
                 self._tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
-            return [one.ref for one in keys]
+            refs = [one.ref for one in keys]
+            made = Webhook.created_by.in_(refs)
+            return refs + (self.end_webhooks(caller, made) if children else [])
 
         try:
             return self.store.write(work)
@@ -2629,6 +2673,19 @@ class Keys:
         uids = [uid for (uid,) in rows]
         query = Key.select().where(Key.uid.in_(uids)).order_by(Key.created_at)
         return self.store.fetch(query)
+
+    def end_webhooks(self, caller: Caller, which: Any) -> list:
+        """Inside a transaction: deletes those, with all that was sent to them or waits;
+        their refs."""
+        hooks = self.store.fetch(Webhook.select().where(which))
+        for hook in hooks:
+            self.store.run("DELETE FROM webhook WHERE id = ?", (hook.id,))
+            self.store.run("DELETE FROM delivery WHERE endpoint = ?", (hook.ref,))
+            self.store.run("DELETE FROM endpoint WHERE name = ?", (hook.ref,))
+            what = hook.workspace_id, "webhook.deleted", hook.ref, "webhook", None
+            told = self._now(), caller.ref, "[]", self.events.wire.gone(hook.ref)
+            self.events.add(Draft(*what, *told))
+        return [hook.ref for hook in hooks]
 
     def _target(
         self, caller: Caller, ref: str, sent: dict, revoked_too: bool = False
@@ -2997,6 +3054,9 @@ class New(NamedTuple):
     created_at: Optional[int] = None
     updated_at: Optional[int] = None
     warning: str = ""
+
+    def written_at(self, place: int) -> int:
+        return place if self.updated_at is None else self.updated_at
 
 
 class Report:
@@ -3379,20 +3439,23 @@ class Records(Listed):
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
+        workspaces = self.store.rows("SELECT id FROM workspace")
+        return sum(self._delete_untouched(number, before) for (number,) in workspaces)
+
+    def _delete_untouched(self, workspace: int, before: int) -> int:
+        caller = operator("retention", workspace)
         sql = (
             f"SELECT {self.COLUMNS} FROM {self.kind.table} "
             f"WHERE workspace_id = ? AND {self.untouched} LIMIT 200"
         )
 
-        def work(workspace: int) -> int:
-            rows = self._rows(sql, (workspace, before))
+        def work() -> int:
+            rows = self.store.rows(sql, (workspace, before))
             for row in rows:
-                self._delete(operator("retention", workspace), row)
+                self._delete(caller, Row._make(row))
             return len(rows)
 
-        workspaces = self.store.rows("SELECT id FROM workspace")
-        works = (functools.partial(work, number) for (number,) in workspaces)
-        return sum(map(self.store.write_by_parts, works))
+        return self.store.write_by_parts(work)
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
@@ -3448,11 +3511,8 @@ class Records(Listed):
 
     def _ready(self, label: str, natural_key: str, fields: dict, *times: Any) -> "New":
         """PayloadTooLarge when the fields take more than a record may hold."""
-        text = dump(fields)
-        if self._size(text) > self.max_body:
-            limit = f"{self.max_body} bytes"
-            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
-        return New(label, natural_key, text, fields, searchable(label, fields), *times)
+        text, words = self._fitting(dump(fields)), searchable(label, fields)
+        return New(label, natural_key, text, fields, words, *times)
 
     def _changed(self, old: Row, label: str, stored: dict, fields: dict) -> list:
         """The names of what is to differ from the record as it was."""
@@ -3546,8 +3606,12 @@ class Records(Listed):
         )
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
-        told = map(functools.partial(self._draft, "created", caller), rows, names)
-        self.events.add(*told)
+        self.events.add(
+            *(
+                self._draft("created", caller, row, changed)
+                for row, changed in zip(rows, names)
+            )
+        )
         return rows
 
     def _made(self, workspace: int, news: list) -> list:
@@ -3557,13 +3621,18 @@ class Records(Listed):
         places = self._places(workspace, wanted)
         (last,) = self.store.row(self.last_id)
         uids = self.store.uids.make(last + 1, len(news))
-        rows = []
-        for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1):
-            changed_at = at if new.updated_at is None else new.updated_at
-            rows.append(Row(number, uid, *new[:3], at, changed_at))
-        return rows
+        return [
+            Row(number, uid, *new[:3], at, new.written_at(at))
+            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
+        ]
 
-    def _change(self, caller: Caller, old: Row, new: New, changed: list) -> Row:
+    def _change(
+        self,
+        caller: Caller,
+        old: Row,
+        new: New,
+        changed: list,
+    ) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
         now = micros(self.clock())
         self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
@@ -3581,6 +3650,12 @@ class Records(Listed):
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode())
+
+    def _fitting(self, text: str) -> str:
+        if self._size(text) > self.max_body:
+            limit = f"{self.max_body} bytes"
+            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
+        return text
 
     # lists and figures
 
@@ -4054,7 +4129,10 @@ class Submissions(Listed):
                 self._delete(caller, row)
             return len(rows)
 
-        return self.store.write_by_parts(work)
+        total = 0
+        while gone := self.store.write(work):
+            total += gone
+        return total
 
     # A person's: of a contact's number; of its workspace and address.
     OF_PERSON = (
@@ -4310,7 +4388,8 @@ class Calls:
         """(up to `limit` + 1 calls older than `before`, newest first; how many match
         in all)."""
         where, params = self._where(workspace, filters)
-        (total,) = self.store.row(f"SELECT count(*) FROM call WHERE {where}", params)
+        join = "FROM call JOIN contact ON contact.id = call.contact_id "
+        (total,) = self.store.row(f"SELECT count(*) {join} WHERE {where}", params)
         if before is not None:
             where, params = f"{where} AND call.created_at < ?", (*params, before)
         sql = f"{self.SELECT} WHERE {where} ORDER BY call.created_at DESC LIMIT ?"
@@ -4365,11 +4444,6 @@ class Calls:
         if self.outbox:
             number = row.phone_number
             self.outbox.add(row.workspace, HANGUP, number, DIALLER, call=row.id)
-
-    def wake(self) -> None:
-        """After a commit: there may be something to send."""
-        if self.outbox:
-            self.outbox.wake.set()
 
     def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]
@@ -6333,7 +6407,6 @@ def add_calls(app: Api, calls: Calls) -> None:
 
         def created(made: tuple) -> str:
             text, replayed = made
-            calls.wake()
             response.status = 201
             if replayed:
                 response.set_header("Idempotency-Replayed", "true")
@@ -6365,7 +6438,6 @@ def add_call(app: Api, calls: Calls) -> None:
         document = read_json()
 
         def patched(row: CallRow) -> str:
-            calls.wake()
             if caller.may("calls:read"):
                 return EnvelopeWire.call(row)
             sent = {n: document[n] for n in ("status", "duration") if n in document}

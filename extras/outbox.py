@@ -43,7 +43,7 @@ class Outbox:
     def __init__(self, store: Store, clock: Callable, chance: Callable = random.random):
         self.store, self.clock, self.chance = store, clock, chance
         self.senders = {}
-        self.wake = threading.Event()  # set after a commit that brought something
+        self.wake = threading.Event()  # set when a commit has brought something
 
     def add(
         self,
@@ -76,6 +76,7 @@ class Outbox:
             "due_at = max(lapses_at, free_at, min(coalesce(due_at, ?3), ?3))",
             (endpoint, sender, due_at),
         )
+        self.store.after.add(self.wake.set)
 
     def begin(self) -> None:
         """At a server's start all that waits after a try is due, oldest first."""
@@ -239,7 +240,8 @@ class Outbox:
         """When an endpoint is tried again: after a FEW failures by the schedule."""
         retries = self.senders[delivery.sender].RETRIES
         sql = "SELECT failures FROM endpoint WHERE name = ?"
-        beyond = self.store.row(sql, (delivery.endpoint,))[0] + 1 - self.FEW
+        (failures,) = self.store.row(sql, (delivery.endpoint,)) or (0,)  # it is gone
+        beyond = failures + 1 - self.FEW
         if beyond < 0 or not retries:
             return 0
         pause = self._jittered(retries[min(beyond, len(retries) - 1)])

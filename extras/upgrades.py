@@ -188,6 +188,21 @@ def keep_submission(
     )
 
 
+WEBHOOKS = """
+CREATE TABLE "webhook" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
+    "workspace_id" INTEGER NOT NULL, "url" TEXT NOT NULL, "anywhere" INTEGER NOT NULL,
+    "events" TEXT NOT NULL, "shape" TEXT NOT NULL, "secret" TEXT NOT NULL,
+    "old_secret" TEXT, "rotated_at" INTEGER, "enabled" INTEGER NOT NULL, "reason" TEXT,
+    "failing_since" INTEGER, "created_at" INTEGER NOT NULL, "created_by" TEXT NOT NULL,
+    "updated_at" INTEGER NOT NULL,
+    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
+CREATE UNIQUE INDEX "webhook_uid" ON "webhook" ("uid");
+CREATE INDEX "webhook_created_by" ON "webhook" ("created_by");
+CREATE INDEX "webhook_workspace_id_created_at"
+    ON "webhook" ("workspace_id", "created_at");
+"""
+
+
 def compare_emails_anew(store: Store) -> None:
     """Brings stored natural keys to the comparison of today. (A later one will need a
     step of its own, which may do the same once more.) Two contacts that become one are
@@ -219,6 +234,7 @@ SCHEMA_2 = (
     EVENTS_OF_SUBMISSIONS,
     DELIVERIES,
     SPENT_CAPTCHAS,
+    WEBHOOKS,
 )
 # By the schema from which each leads to the next.
 STEPS = {1: Step(SCHEMA_2, rewrites=True)}

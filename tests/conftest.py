@@ -4,13 +4,19 @@ import pytest
 
 pytest.register_assert_rewrite("doubles", "processes")
 
-from doubles import TwilioDouble  # noqa: E402
+from doubles import Receiver, TwilioDouble  # noqa: E402
 from processes import Server  # noqa: E402
 
 
 @pytest.fixture
 def twilio():
     with TwilioDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as double:
         yield double
 
 

@@ -1,4 +1,5 @@
-"""Who stands at the other end: Twilio, captchas' services, a client that reads events.
+"""Who stands at the other end: Twilio, captchas' services, a receiver of webhooks, a
+client that reads events.
 
 Twilio is on 127.0.0.1, as its published OpenAPI description has it.
 
@@ -156,8 +157,7 @@ class Double:
         self.thread.start()
 
     def take(self, handler):
-        raw = handler.rfile.read(int(handler.headers["Content-Length"])).decode()
-        form = parse_qsl(raw, keep_blank_values=True, strict_parsing=True)
+        form = self.read(handler.rfile.read(int(handler.headers["Content-Length"])))
         self.requests.append((handler.path, dict(handler.headers), form))
         if self.silent:
             self.released.wait(60)
@@ -171,6 +171,10 @@ class Double:
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)
+
+    def read(self, body):
+        text = body.decode()
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=True)
 
     def next_answer(self, handler, form):
         if self.answers:
@@ -229,6 +233,21 @@ class TwilioDouble(Double):
             "uri": f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{sid}.json",
         }
         return in_json(200 if update else 201, body)
+
+
+class Receiver(Double):
+    """Takes webhooks: `requests` holds (path, headers, body in bytes)."""
+
+    def read(self, body):
+        return body
+
+    def answer(self, handler, body):
+        return 200, b"thank you", {}
+
+    @property
+    def told(self):
+        """The events that came, as JSON."""
+        return [json.loads(body) for _, _, body in self.requests]
 
 
 def in_json(status, body):

@@ -93,6 +93,14 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
     server.stop()
 
 
+def test_without_its_extra_webhooks_are_404_that_says_what_is_missing(serve_alone):
+    server = serve_alone()
+    for path in ("/v1/webhooks", "/v1/deliveries"):
+        answer = server.ask("GET", path)
+        missing = "to send webhooks, put extras/webhooks.py beside contactapi.py"
+        assert (answer.status, answer.json["error"]["message"]) == (404, missing)
+
+
 NO_CSV = "to read and write CSV, put extras/spreadsheets.py beside contactapi.py"
 
 

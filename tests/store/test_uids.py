@@ -160,4 +160,4 @@ def test_of_an_old_record_that_is_deleted_no_id_stays(old):
 def test_no_id_costs_a_page_in_an_index(free):
     sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%uid%'"
     names = {name for (name,) in free.services.store.rows(sql)}
-    assert names == {"call_uid", "key_uid"}
+    assert names == {"call_uid", "key_uid", "webhook_uid"}

@@ -1,0 +1,345 @@
+"""The endpoints of webhooks (CONTRACT section 9): the rules for them, and how events
+are sent, signed as Standard Webhooks 1.0 has it or spelled for a chat. A part of
+extras/webhooks.py."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+from contactapi import (
+    KINDS,
+    Caller,
+    Conflict,
+    Draft,
+    EventRow,
+    InvalidRequest,
+    NotFound,
+    Services,
+    Webhook,
+    Workspace,
+    dump,
+    dump_texts,
+    event_id,
+    iso,
+    log,
+    micros,
+    new_uid,
+    operator,
+    parse_id,
+    web_url,
+)
+from extras.chat_shapes import SHAPES, topic_of
+from extras.chat_shapes import message as chat_message
+from extras.outgoing import Said, Unanswered, host_of, is_evidently_private, post
+from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
+
+SENDER = "webhook"
+DAY = 86_400_000_000
+
+
+# -- what can be wanted
+
+
+VERBS = ("created", "updated", "deleted")
+BY_ITSELF = (  # what an endpoint gets that names nothing
+    *(f"{kind.name}.{verb}" for kind in KINDS for verb in VERBS),
+    *("call.created", "call.updated"),
+    *("submission.accepted", "submission.updated", "submission.deleted"),
+)
+TYPES = (
+    *BY_ITSELF,
+    *("key.created", "key.updated", "key.revoked"),
+    *(f"webhook.{verb}" for verb in VERBS),
+)
+SHAPE_NAMES = ("standard", *SHAPES)
+
+
+def clean_url(url: Any, shape: str, anywhere: bool) -> str:
+    good = web_url(url) if isinstance(url, str) and len(url) <= 2000 else None
+    try:
+        port = urlsplit(good or "").port
+    except ValueError:
+        port = 0
+    if good is None or port == 0:
+        raise InvalidRequest("url must be an http or https URL", "url")
+    if not anywhere and is_evidently_private(host_of(good)):
+        message = "url must have a public address; contactapi.py webhooks takes any"
+        raise InvalidRequest(message, "url")
+    if shape == "ntfy" and not topic_of(good)[1]:
+        raise InvalidRequest("the URL of an ntfy endpoint ends with its topic", "url")
+    return good
+
+
+def clean_events(events: Any, shape: str) -> list:
+    if events is None:
+        return list(BY_ITSELF) if shape == "standard" else ["submission.accepted"]
+    known = isinstance(events, list) and events and all(e in TYPES for e in events)
+    if not known:
+        raise InvalidRequest(f"events are one or more of {', '.join(TYPES)}", "events")
+    return [name for name in TYPES if name in events]
+
+
+def new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+# -- what is told of one
+
+
+SHOWN = ("url", "events", "enabled", "reason", "secret")  # as changed, in events
+
+
+def told_of(hook: Webhook) -> dict:
+    """In events: nothing of its URL but the host, nothing of its secrets."""
+    return {
+        "id": hook.ref,
+        "host": host_of(hook.url),
+        "events": hook.events,
+        "shape": hook.shape,
+        "enabled": hook.enabled,
+        "reason": hook.reason,
+        "created_by": hook.created_by,
+        "created_at": iso(hook.created_at),
+        "updated_at": iso(hook.updated_at),
+    }
+
+
+# -- the endpoints of a workspace
+
+
+class Webhooks:
+    MOST = 100  # in a workspace
+
+    def __init__(self, services: Services):
+        self.services, self.store = services, services.store
+        self.outbox, self.events = services.outbox, services.events
+
+    def create(self, caller: Caller, sent: dict) -> Callable:
+        """A work that returns the new Webhook, as the others do. Made on the command
+        line it may have any address."""
+        shape, anywhere = sent.get("shape", "standard"), caller.ref == "cli"
+        if shape not in SHAPE_NAMES:
+            raise InvalidRequest(f"shape is one of {', '.join(SHAPE_NAMES)}", "shape")
+        url = clean_url(sent.get("url"), shape, anywhere)
+        events = clean_events(sent.get("events"), shape)
+
+        def work() -> Webhook:
+            of_workspace = Webhook.workspace == caller.workspace
+            now, there = self._now(), self._where(of_workspace)
+            if len(there) >= self.MOST:
+                message = f"a workspace has at most {self.MOST} webhooks: delete some"
+                raise Conflict(message)
+            last = max((hook.created_at for hook in there), default=0)
+            hook = Webhook(
+                **{"uid": new_uid(), "workspace": caller.workspace, "url": url},
+                **{"anywhere": anywhere, "events": events, "shape": shape},
+                **{"secret": new_secret(), "enabled": True, "updated_at": now},
+                **{"created_at": max(now, last + 1), "created_by": caller.ref},
+            )
+            self.store.fetch(Webhook.insert(hook.__data__))
+            self._tell("created", caller, hook, ["url", "events", "shape"])
+            return hook
+
+        return work
+
+    def update(self, caller: Caller, ref: str, sent: dict) -> Callable:
+        """Changes what is sent of `url`, `events` and `enabled`; `rotate` makes a new
+        secret, beside which the old one signs for a day."""
+        for name in ("enabled", "rotate"):
+            if not isinstance(sent.get(name, True), bool):
+                raise InvalidRequest(f"{name} is true or false", name)
+
+        def work() -> Webhook:
+            hook = self.get(caller, ref)
+            changes = self._changes(caller, hook, sent)
+            changed = [n for n, value in changes.items() if value != getattr(hook, n)]
+            if changed:
+                changes["updated_at"] = self._now()
+                self._change(hook, changes)
+                self._tell("updated", caller, hook, [n for n in changed if n in SHOWN])
+            return hook
+
+        return work
+
+    def _changes(self, caller: Caller, hook: Webhook, sent: dict) -> dict:
+        changes = {}
+        if sent.get("url", hook.url) != hook.url:
+            anywhere = caller.ref == "cli"
+            changes["url"] = clean_url(sent["url"], hook.shape, anywhere)
+            changes["anywhere"] = anywhere
+        if "events" in sent:
+            changes["events"] = clean_events(sent["events"] or [], hook.shape)
+        if sent.get("enabled", hook.enabled) != hook.enabled:
+            reason = None if sent["enabled"] else f"disabled by {caller.ref}"
+            changes |= {"enabled": sent["enabled"], "reason": reason}
+            changes["failing_since"] = None
+        if sent.get("rotate"):
+            changes |= {"secret": new_secret(), "old_secret": hook.secret}
+            changes["rotated_at"] = self._now()
+        return changes
+
+    def _change(self, hook: Webhook, changes: dict) -> None:
+        self.store.fetch(Webhook.update(changes).where(Webhook.id == hook.id))
+        for name, value in changes.items():
+            setattr(hook, name, value)
+        if "enabled" in changes:
+            turn = self.outbox.release if hook.enabled else self.outbox.hold
+            turn(hook.ref)
+
+    def delete(self, caller: Caller, ref: str) -> Callable:
+        def work() -> list:
+            hook = self.get(caller, ref)
+            return self.services.keys.end_webhooks(caller, Webhook.id == hook.id)
+
+        return work
+
+    def get(self, caller: Caller, ref: str) -> Webhook:
+        found = self._where(Webhook.uid == parse_id("whk", ref))
+        if not found or caller.workspace not in (None, found[0].workspace_id):
+            raise NotFound("there is no such webhook")
+        return found[0]
+
+    def list(self, workspace: Optional[int] = None) -> list:
+        """Of a workspace, or all; newest first."""
+        return self._where(workspace is None or Webhook.workspace == workspace)
+
+    def _where(self, which: Any) -> list:
+        query = Webhook.select(Webhook, Workspace).join(Workspace).where(which)
+        return self.store.fetch(query.order_by(Webhook.created_at.desc()))
+
+    def _tell(self, verb: str, caller: Caller, hook: Webhook, changed: list) -> None:
+        what = hook.workspace_id, f"webhook.{verb}", hook.ref, "webhook", None
+        told = self._now(), caller.ref, dump_texts(changed), dump(told_of(hook))
+        self.events.add(Draft(*what, *told))
+
+    def _now(self) -> int:
+        return micros(self.outbox.clock())
+
+    # what happens is sent to those who want it
+
+    def announce(self, told: list) -> None:
+        """Inside the transaction of the events, pairs of (id, Draft)."""
+        for workspace, pairs in groupby(told, key=lambda pair: pair[1].workspace):
+            sql = "SELECT uid, events FROM webhook WHERE workspace_id = ? AND enabled"
+            hooks = self.store.rows(sql, (workspace,))
+            wanted = [(f"whk_{uid}", json.loads(events)) for uid, events in hooks]
+            for number, draft in pairs if wanted else ():
+                for ref, events in wanted:
+                    if draft.type in events:
+                        self.outbox.add(workspace, SENDER, ref, event=number)
+
+    def post(self, hook: Webhook, event: EventRow, ref: str) -> Said:
+        """What the endpoint said to it; `ref` is the event's id."""
+        url, headers = hook.url, {}
+        if hook.shape == "standard":
+            body = message(hook, event).encode()
+            moment = int(self.outbox.clock())
+            headers = signed(valid_secrets(hook, moment), ref, moment, body)
+        else:
+            body = chat_message(hook.shape, event)
+            if hook.shape == "ntfy":
+                url, name = topic_of(url)
+                body = dump({"topic": name, **json.loads(body)})
+            body = body.encode()
+        return post(url, body, headers, hook.anywhere)
+
+    def test(self, hook: Webhook) -> Said:
+        at, data = self._now(), dump({"webhook": hook.ref})
+        event = EventRow(0, "test", at, "", hook.ref, data, "[]")
+        return self.post(hook, event, f"test_{new_uid()}")
+
+    # inside the transaction that notes what came of a delivery
+
+    def arrived(self, ref: str) -> None:
+        sql = "UPDATE webhook SET failing_since = NULL WHERE uid = ? "
+        self.store.run(sql + "AND failing_since IS NOT NULL", (parse_id("whk", ref),))
+
+    def missed(self, ref: str) -> None:
+        hook, now = self.get(ANYBODY, ref), self._now()
+        if hook.failing_since is None:
+            self._change(hook, {"failing_since": now})
+        elif now - hook.failing_since >= 5 * DAY:
+            self.disable(hook, "nothing was taken for five days")
+
+    def disable(self, hook: Webhook, reason: str) -> None:
+        if hook.enabled:
+            log.warning("%s (%s) is disabled: %s", hook.ref, host_of(hook.url), reason)
+            at = {"updated_at": self._now()}
+            self._change(hook, {"enabled": False, "reason": reason, **at})
+            self._tell("updated", ANYBODY, hook, ["enabled", "reason"])
+
+
+ANYBODY = operator("delivery")
+
+
+class Sending(Sender):
+    LEASE = 45  # seconds: what a name's look-up may take, and the rest
+
+    def __init__(self, hooks: Webhooks):
+        self.hooks = hooks
+
+    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
+        found = self.hooks._where(Webhook.uid == parse_id("whk", delivery.target))
+        event = self.hooks.events.one(delivery.event)
+        if not found or event is None:
+            return None
+        try:
+            said = self.hooks.post(found[0], event, event_id(event.id))
+        except Unanswered as err:
+            raise NotTaken(Reply(str(err))) from None
+        reply = Reply(said.text, said.status)
+        if said.status == 410:
+            raise Refused(reply)
+        if not 200 <= said.status < 300:
+            raise NotTaken(reply, said.pause(self.hooks.outbox.clock()))
+        return reply
+
+    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
+        self.hooks.arrived(delivery.target)
+
+    def missed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        self.hooks.missed(delivery.target)
+
+    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        if reply.status == 410:
+            hook = self.hooks.get(ANYBODY, delivery.target)
+            self.hooks.disable(hook, "it answered 410, which means never again")
+
+
+# -- Standard Webhooks 1.0
+
+
+def message(hook: Webhook, event: EventRow) -> str:
+    name = dump(hook.workspace.name)
+    return (
+        f'{{"type":"{event.type}","timestamp":"{iso(event.created_at)}",'
+        f'"workspace":{name},"data":{event.data}}}'
+    )
+
+
+def valid_secrets(hook: Webhook, moment: int) -> list:
+    """The newest first."""
+    until = (hook.rotated_at or 0) + DAY
+    old = hook.old_secret and moment * 1_000_000 < until
+    return [hook.secret, hook.old_secret] if old else [hook.secret]
+
+
+def signed(keys: list, ref: str, moment: int, body: bytes) -> dict:
+    signatures = [signature(key, ref, moment, body) for key in keys]
+    return {
+        "webhook-id": ref,
+        "webhook-timestamp": str(moment),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def signature(secret: str, ref: str, moment: int, body: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.new(key, f"{ref}.{moment}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"

@@ -1,0 +1,184 @@
+"""Webhooks (CONTRACT section 9): what is asked of them, over HTTP and on the command
+line, and what was sent."""
+
+import argparse
+
+from contactapi import (
+    EVERYTHING,
+    Api,
+    Caller,
+    Config,
+    Mistake,
+    Services,
+    Webhook,
+    Write,
+    add_command,
+    dump,
+    on_database,
+    operator,
+    read_json,
+    read_query,
+    response,
+    whole_number,
+    without_secrets,
+)
+from extras.deliveries import add_deliveries, listed
+from extras.endpoints import (
+    SENDER,
+    SHAPE_NAMES,
+    TYPES,
+    Sending,
+    Webhooks,
+    told_of,
+)
+from extras.outgoing import Said, Unanswered
+
+
+def setup(app: Api, services: Services, config: Config) -> None:
+    hooks = Webhooks(services)
+    services.outbox.senders[SENDER] = Sending(hooks)
+    services.events.hooks.append(hooks.announce)
+    add_webhooks(app, hooks)
+    add_deliveries(app, services)
+
+
+# -- what is shown
+
+
+def document(hook: Webhook, secret: bool = False) -> dict:
+    shown = {"id": hook.ref, "url": hook.url, **told_of(hook)}
+    return {**shown, "secret": hook.secret} if secret else shown
+
+
+def tried(hooks: Webhooks, hook: Webhook) -> dict:
+    """What the endpoint said to a test."""
+    try:
+        said = hooks.test(hook)
+    except Unanswered:
+        said = Said(None, "", "")
+    return {"status": said.status, "answer": said.text[:200] or None}
+
+
+# -- routes
+
+
+def add_webhooks(app: Api, hooks: Webhooks) -> None:
+    base, one = "/v1/webhooks", "/v1/webhooks/<ref>"
+    needs = (EVERYTHING,)
+
+    @app.get(base, needs=needs)
+    def list_webhooks(caller: Caller) -> str:
+        query = dict(read_query())
+        number = whole_number(query, "page", 1, None)
+        size = whole_number(query, "page_size", 20, 100)
+        there = hooks.list(caller.workspace)
+        some = there[(number - 1) * size : number * size]
+        return listed(map(document, some), number, size, len(there))
+
+    @app.post(base, needs=needs)
+    def create_webhook(caller: Caller) -> Write:
+        def created(hook: Webhook) -> str:
+            response.status = 201
+            return dump(document(hook, secret=True))
+
+        return Write(hooks.create(caller, read_json()), created)
+
+    @app.get(one, needs=needs)
+    def get_webhook(caller: Caller, ref: str) -> str:
+        return dump(document(hooks.get(caller, ref)))
+
+    @app.route(one, "PATCH", needs=needs)
+    def update_webhook(caller: Caller, ref: str) -> Write:
+        sent = read_json()
+        rotated = sent.get("rotate") is True
+        work = hooks.update(caller, ref, sent)
+        return Write(work, lambda hook: dump(document(hook, rotated)))
+
+    @app.delete(one, needs=needs)
+    def delete_webhook(caller: Caller, ref: str) -> Write:
+        work = hooks.delete(caller, ref)
+        return Write(work, lambda refs: dump({"id": refs[0], "deleted": True}))
+
+    @app.post(f"{one}/test", needs=needs, lane="long")
+    def test_webhook(caller: Caller, ref: str) -> str:
+        return dump(tried(hooks, hooks.get(caller, ref)))
+
+
+# -- commands
+
+
+@on_database(made=True)
+def create(services: Services, args: argparse.Namespace) -> None:
+    caller = operator("cli", services.workspaces.find(args.workspace))
+    sent = {"url": args.url, "events": args.event, "shape": args.shape}
+    hook = services.store.write(Webhooks(services).create(caller, sent))
+    print(f"{hook.ref} {hook.secret}")
+
+
+@on_database(made=True)
+def update(services: Services, args: argparse.Namespace) -> None:
+    sent = {"url": args.url, "events": args.event, "enabled": args.enabled}
+    sent = {name: value for name, value in sent.items() if value is not None}
+    work = Webhooks(services).update(
+        operator("cli"), args.webhook_id, {**sent, "rotate": args.rotate}
+    )
+    hook = services.store.write(work)
+    print(f"{hook.ref} {hook.secret}" if args.rotate else hook.ref)
+
+
+@on_database(made=True)
+def list_all(services: Services, args: argparse.Namespace) -> None:
+    """By host: a URL may hold a secret."""
+    for hook in Webhooks(services).list():
+        shown = told_of(hook)
+        state = "enabled" if hook.enabled else hook.reason
+        events = ",".join(hook.events)
+        row = (hook.ref, hook.workspace.name, hook.shape, shown["host"], events, state)
+        print("  ".join(row))
+
+
+@on_database(made=True)
+def delete(services: Services, args: argparse.Namespace) -> None:
+    work = Webhooks(services).delete(operator("cli"), args.webhook_id)
+    print(f"deleted {services.store.write(work)[0]}")
+
+
+@on_database(made=True)
+def test(services: Services, args: argparse.Namespace) -> None:
+    hooks = Webhooks(services)
+    try:
+        said = hooks.test(hooks.get(operator("cli"), args.webhook_id))
+    except Unanswered as err:
+        raise Mistake(str(err)) from None
+    print(f"{said.status} {without_secrets(said.text[:200])}".rstrip())
+    if not 200 <= said.status < 300:
+        raise Mistake("only an answer of 2xx means that it arrived")
+
+
+def add_commands(group: argparse.ArgumentParser) -> None:
+    group.set_defaults(usage=True)
+    actions = group.add_subparsers(metavar="ACTION", required=True)
+    about = "make an endpoint and print its id and its secret"
+    make = add_command(actions, "create", create, about)
+    make.add_argument("--url", required=True, help="http or https, any address")
+    about = "for a program (standard), or for a chat"
+    make.add_argument("--shape", choices=SHAPE_NAMES, default="standard", help=about)
+    make.add_argument("--workspace", default="default")
+    change = add_command(actions, "update", update, "change one, or its secret")
+    change.add_argument("--url", help="http or https, any address")
+    turn = change.add_mutually_exclusive_group()
+    for name, value in (("--enable", True), ("--disable", False)):
+        turn.add_argument(name, dest="enabled", action="store_const", const=value)
+    about = "make a new secret; the old one signs beside it for 24 hours"
+    change.add_argument("--rotate", action="store_true", help=about)
+    add_command(actions, "list", list_all, "show them, by their hosts")
+    tries = add_command(actions, "test", test, "send a test event to one")
+    drop = add_command(actions, "delete", delete, "delete one and what waits for it")
+    for action in (make, change):
+        about = f"what it is sent (again for more): {', '.join(TYPES)}"
+        action.add_argument("--event", action="append", metavar="TYPE", help=about)
+    for action in (change, tries, drop):
+        action.add_argument("webhook_id", metavar="WEBHOOK_ID")
+
+
+COMMANDS = {"webhooks": add_commands}
