@@ -69,7 +69,6 @@ from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
 from urllib.parse import quote as percent_encode
 
 try:
-    import bottle
     import multipart
     import peewee
     from bottle import (
@@ -3137,22 +3136,24 @@ class Listed:
         marks = ",".join("?" * len(wanted))
         rows = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
         taken = {row[0] for row in rows}
-        stored = functools.cache(functools.partial(self._last_place, workspace))
-        last, places = {}, []  # the last that we gave in each second
+        stored, last = {}, {}  # the last in each second: that is there, that we gave
+        places = []
         for place in wanted:
             if place in taken:
-                place = self._behind(place // 1_000_000, stored, last)
+                place = self._behind(workspace, place // 1_000_000, stored, last)
             second = place // 1_000_000
             last[second] = max(last.get(second, place), place)
             taken.add(place)
             places.append(place)
         return places
 
-    def _behind(self, second: int, stored: Callable, last: dict) -> int:
+    def _behind(self, workspace: int, second: int, stored: dict, last: dict) -> int:
         """The first place behind those of this second, or of the next that has room."""
-        place = max(stored(second), last.get(second, FIRST)) + 1
+        if second not in stored:
+            stored[second] = self._last_place(workspace, second)
+        place = max(stored[second], last.get(second, FIRST)) + 1
         full = place // 1_000_000 > second
-        return self._behind(second + 1, stored, last) if full else place
+        return self._behind(workspace, second + 1, stored, last) if full else place
 
     def _last_place(self, workspace: int, second: int) -> int:
         start, end = second * 1_000_000, (second + 1) * 1_000_000
@@ -5073,9 +5074,7 @@ def read_json_body() -> bytes:
 def read_body() -> bytes:
     """413 above what this path and key may send."""
     limit = request.app.body_limit(request.environ)
-    length = content_length(request.environ.get("CONTENT_LENGTH") or "")
-    most = limit + 1 if length < 0 else min(length, limit + 1)
-    body = request.environ["wsgi.input"].read(most)
+    body = request.environ["wsgi.input"].read(limit + 1)
     if len(body) > limit:
         raise too_many_bytes(limit)
     return body
@@ -5107,11 +5106,6 @@ def refuse_many(document: dict) -> None:
 
 def too_many_bytes(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"the body is larger than {limit} bytes, which this takes")
-
-
-def content_length(text: str) -> int:
-    """What the header says; -1 where the body's end says it."""
-    return int(text) if SOME_BYTES.fullmatch(text) else -1
 
 
 def read_query() -> list:
@@ -5325,7 +5319,7 @@ class Gate:
 
     def admit_form(self, environ: dict, token: Any) -> Caller:
         """Whose form was sent, with the key in its address or in a field; once, as
-        Guard does."""
+        `Api.admit` does."""
         if "contactapi.caller" not in environ:
             environ["contactapi.counted"] = True
             caller = self.known(token) if isinstance(token, str) else None
@@ -5516,71 +5510,6 @@ def leave_slot(environ: dict) -> None:
         environ["contactapi.slot"]()
 
 
-class Guard:
-    """The one plugin. Keys and limits first (`needs` names the permissions; a route
-    without it is open to all), then the lane, then the route. Errors become answers
-    here, for Bottle would drop the headers of one that it catches itself."""
-
-    api = 2
-
-    def __init__(self, gate: Gate):
-        self.gate = gate
-        self.slots = {"import": Slots(), "export": Slots()}
-
-    def apply(self, callback: Callable, route: bottle.Route) -> Callable:
-        needs, public = route.config.get("needs"), route.config.get("public", False)
-        lane = route.config.get("lane", "short")
-
-        def guarded(**arguments: str) -> Any:
-            environ = request.environ
-            response.content_type = JSON
-            try:
-                if needs:
-                    arguments["caller"] = self.admit(environ, needs, public, lane)
-                go_to(lane)
-                return self.body(environ, callback(**arguments))
-            except Elsewhere as err:
-                environ["contactapi.elsewhere"] = err.lane
-                environ["wsgi.input"].seek(0)  # what was read of it is read again
-                return b""
-            except HTTPResponse:
-                raise
-            except Exception as err:
-                leave_slot(environ)
-                err = as_answer(environ, err)
-                raise HTTPError(err.status, exception=err) from None
-
-        return guarded
-
-    def admit(self, environ: dict, needs: tuple, public: bool, lane: str) -> Caller:
-        """Once for each request, though it be called again in another lane."""
-        caller = environ.get("contactapi.caller")
-        if caller is None:
-            caller = self.gate.admit(environ, needs, public)
-            if lane in self.slots:
-                self.take_slot(environ, caller, lane)
-            environ["contactapi.caller"] = caller
-        return caller
-
-    def take_slot(self, environ: dict, caller: Caller, lane: str) -> None:
-        """RateLimited where there is none; then the request does not count either."""
-        try:
-            environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
-        except RateLimited:
-            self.gate.uncount(environ, caller)
-            raise
-
-    def body(self, environ: dict, made: Any) -> Any:
-        """What Bottle is to send; a stream leaves its slot when it ends."""
-        if isinstance(made, Write):
-            environ["contactapi.write"] = made
-            return b""
-        if isinstance(made, str):
-            leave_slot(environ)
-            return made.encode() if len(made) < PIECE else in_pieces(made)
-        return made
-
-
 PIECE = 2**19
 
 
@@ -5612,6 +5541,8 @@ def as_answer(environ: dict, err: Exception) -> ApiError:
 
 LARGE_BODY = 64 * 2**20
 
+response.default_content_type = JSON  # of what says no other
+
 PAGE_POLICY = (  # of every HTML page: nothing inline, nothing from elsewhere
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -5631,10 +5562,9 @@ class Api(Bottle):
     ):
         super().__init__()
         self.uninstall(True)  # Bottle's own JSON and templates
-        self.guard = Guard(gate)
-        self.install(self.guard)
         self.gate, self.max_body, self.clock = gate, max_body, clock
         self.store = store
+        self.slots = {"import": Slots(), "export": Slots()}
         self.large = {}  # path of a POST -> what its key needs to send a large body
         self.absent = {}  # path that an extra would serve -> where to put the extra
         self.secret, self.numbers = secrets.token_bytes(32), itertools.count()
@@ -5662,40 +5592,91 @@ class Api(Bottle):
         return self.written_answer(environ, outcome)
 
     def answer(self, environ: dict) -> Optional[tuple]:
-        """(status, headers, body). Around Bottle, so that its own failures have our
-        headers, too. None where it cannot be had yet: the environ says what there is to
-        write first (`contactapi.write`), or in which other lane this request goes on
-        (`contactapi.elsewhere`)."""
-        if "contactapi.id" not in environ:
-            self.prepare(environ)
-        made = self._handle(environ)
-        if "contactapi.write" in environ or "contactapi.elsewhere" in environ:
+        """(status, headers, body). None where it cannot be had yet: the environ says
+        what there is to write first (`contactapi.write`), or in which other lane this
+        request goes on (`contactapi.elsewhere`). Stands in for Bottle's own handler,
+        which would drop the headers of an error."""
+        self.begin(environ)
+        try:
+            made = self.call_route(environ)
+        except Elsewhere as err:
+            environ["contactapi.elsewhere"] = err.lane
+            environ["wsgi.input"].seek(0)  # what was read of it is read again
             return None
-        environ["contactapi.made"] = made
-        head = []
+        except HTTPResponse as err:  # Bottle's own: no such path, a file, a redirect
+            made = err
+        except Exception as err:
+            err = as_answer(environ, err)
+            made = HTTPError(err.status, exception=err)
+        if isinstance(made, Write):
+            environ["contactapi.write"] = made
+            return None
+        return self.whole(environ, made)
 
-        def respond(status: str, headers: list, exc_info: Any = None) -> None:
-            head[:] = status, headers + self.common_headers(environ)
+    def call_route(self, environ: dict) -> Any:
+        """Keys and limits first (`needs` names the permissions; a route without it is
+        open to all), then the lane, then the route."""
+        self.refuse(environ)
+        route, arguments = self.router.match(environ)
+        needs, lane = route.config.get("needs"), route.config.get("lane", "short")
+        if needs:
+            public = route.config.get("public", False)
+            arguments["caller"] = self.admit(environ, needs, public, lane)
+        go_to(lane)
+        return route.call(**arguments)
 
-        body = self.wsgi(environ, respond)
-        return *head, body
+    def admit(self, environ: dict, needs: tuple, public: bool, lane: str) -> Caller:
+        """Once for each request, though it be called again in another lane."""
+        caller = environ.get("contactapi.caller")
+        if caller is None:
+            caller = self.gate.admit(environ, needs, public)
+            if lane in self.slots:
+                self.take_slot(environ, caller, lane)
+            environ["contactapi.caller"] = caller
+        return caller
+
+    def take_slot(self, environ: dict, caller: Caller, lane: str) -> None:
+        """RateLimited where there is none; then the request does not count either."""
+        try:
+            environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
+        except RateLimited:
+            self.gate.uncount(environ, caller)
+            raise
 
     def written_answer(self, environ: dict, outcome: Outcome) -> tuple:
         """(status, headers, body) after what there was to write, as `answer`."""
-        request.bind(environ)
-        response.bind()
-        response.content_type = JSON
+        self.begin(environ)
         try:
             if outcome.error:
                 raise outcome.error
-            text = environ["contactapi.write"].shape(outcome.result)
+            made = environ["contactapi.write"].shape(outcome.result)
         except Exception as err:
-            text = self.error_text(as_answer(environ, err))
+            made = self.error_text(as_answer(environ, err))
         del environ["contactapi.write"]
-        body = text.encode()
-        response.content_length = len(body)
+        return self.whole(environ, made)
+
+    def whole(self, environ: dict, made: Any) -> tuple:
+        """(status, headers, body) of what a route made, or raised. A stream leaves its
+        slot when it ends."""
+        if isinstance(made, (str, HTTPError)):
+            leave_slot(environ)
+        if isinstance(made, str):
+            made = made.encode() if len(made) < PIECE else in_pieces(made)
+        body = self._cast(made)
+        if environ["REQUEST_METHOD"] == "HEAD" or response.status_code in (204, 304):
+            if hasattr(body, "close"):
+                body.close()
+            body = []
         headers = response.headerlist + self.common_headers(environ)
-        return response.status_line, headers, [body]
+        return response.status_line, headers, body
+
+    def begin(self, environ: dict) -> None:
+        """Bottle's part of it: this request is the thread's own."""
+        if "contactapi.id" not in environ:
+            self.prepare(environ)
+        environ["bottle.app"] = self
+        request.bind(environ)
+        response.bind()
 
     def prepare(self, environ: dict) -> None:
         environ["contactapi.began"] = self.clock()
@@ -5703,8 +5684,10 @@ class Api(Bottle):
         number = b"%d" % next(self.numbers)
         ref = hashlib.blake2b(number, key=self.secret, digest_size=8)
         environ["contactapi.id"] = ref.hexdigest()
-        environ["PATH_INFO"] = "/" + environ["PATH_INFO"].strip("/")
-        environ["wsgi.errors"] = io.StringIO()  # Bottle's; ours goes to the log
+        path = environ["PATH_INFO"].strip("/")
+        if not path.isascii():
+            path = path.encode("latin-1").decode("utf-8", "replace")
+        environ["PATH_INFO"] = f"/{path}"
         if not (self.gate.warned or FORWARDED.isdisjoint(environ)):
             self.gate.warn_of_proxy(environ)
 
@@ -5725,33 +5708,18 @@ class Api(Bottle):
             headers.append(("Vary", "Origin"))
         return headers
 
-    def _handle(self, environ: dict) -> Any:
-        if "contactapi.made" in environ:  # `wsgi` asks for what there is
-            return environ.pop("contactapi.made")
-        try:
-            err = self.refusal(environ)
-        except Exception as failure:
-            log_failure(environ["contactapi.id"], failure)
-            err = InternalError()
-        if err is None:
-            return super()._handle(environ)
-        leave_slot(environ)
-        request.bind(environ)
-        response.bind()
-        return HTTPError(err.status, exception=err)
-
-    def refusal(self, environ: dict) -> Optional[ApiError]:
+    def refuse(self, environ: dict) -> None:
         """Before the path is looked at: what the server did not take or could not read
         (`contactapi.refusal`), a path whose extra is not there, a body over its path's
         limit."""
         if "contactapi.refusal" in environ:
-            return environ["contactapi.refusal"]
+            raise environ["contactapi.refusal"]
         if environ["PATH_INFO"] in self.absent:
-            return NotFound(self.absent[environ["PATH_INFO"]])
-        length = content_length(environ.get("CONTENT_LENGTH") or "")
-        if length > 0 and length > self.body_limit(environ):
-            return self.too_large(environ)
-        return None if is_utf8_path(environ["PATH_INFO"]) else NotFound()
+            raise NotFound(self.absent[environ["PATH_INFO"]])
+        text = environ.get("CONTENT_LENGTH") or ""
+        length = int(text) if SOME_BYTES.fullmatch(text) else 0
+        if length > self.max_body // 4 and length > self.body_limit(environ):
+            raise self.too_large(environ)
 
     def too_large(self, environ: dict) -> PayloadTooLarge:
         limit = self.body_limit(environ)
@@ -5790,7 +5758,7 @@ class Api(Bottle):
         if caller:
             environ["contactapi.counted"] = True
             self.gate.count(environ, caller)
-            self.guard.take_slot(environ, caller, "import")
+            self.take_slot(environ, caller, "import")
             environ["contactapi.caller"] = caller
         return limit
 
@@ -5838,14 +5806,6 @@ class Api(Bottle):
             return InvalidRequest()
         log_failure(request.environ["contactapi.id"], res.exception)
         return InternalError()
-
-
-def is_utf8_path(path: str) -> bool:
-    """Bottle would leave out what is not."""
-    try:
-        return path.isascii() or bool(path.encode("latin-1").decode("utf-8"))
-    except ValueError:
-        return False
 
 
 STYLE_HASH = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
@@ -6683,7 +6643,7 @@ class Parser:
 
     def read_request_line(self, line: bytes) -> None:
         match = REQUEST_LINE.fullmatch(line)
-        if not match or not is_utf8_path(match[2].decode("latin-1")):
+        if not match or not is_utf8(match[2]):
             raise InvalidRequest("the first line must be: METHOD /path HTTP/1.1")
         self.environ["REQUEST_METHOD"] = match[1].decode()
         self.environ["SERVER_PROTOCOL"] = match[3].decode()
@@ -6763,6 +6723,13 @@ class Parser:
             with contextlib.suppress(OSError):  # the disk is full
                 self.body.getbuf().close()
         leave_slot(self.environ)
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        return bool(data.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 class ChunkedBody:

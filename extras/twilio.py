@@ -239,7 +239,7 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
         environ = request.environ
         form = read_form()
         query = environ.get("QUERY_STRING")
-        url = config.public_url + environ["bottle.raw_path"]
+        url = config.public_url + environ["PATH_INFO"]
         url += f"?{query}" if query else ""
         signature = header(environ, "X_TWILIO_SIGNATURE")
         environ["contactapi.counted"] = True

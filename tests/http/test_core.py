@@ -41,7 +41,7 @@ def test_a_failing_write_is_the_same_500_and_the_next_one_works(api, monkeypatch
     "owner, name",
     [
         ("keys", "find"),
-        ("app", "refusal"),
+        ("app", "refuse"),
         ("gate", "admit"),
         ("contacts", "page"),
     ],
