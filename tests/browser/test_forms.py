@@ -1,9 +1,11 @@
 """Forms as a browser sends them, without JavaScript and with it, from pages on an
 allowed origin and on others."""
 
+import html
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -122,6 +124,53 @@ def test_a_page_without_a_referrer_is_told_what_to_change(browser, server, site)
     browser.open(site.url("/contact"))
     status, _ = browser.run(FETCH, f"{server.url}/f/{key}", {"message": "script"})
     assert status == 200
+
+
+SENDS_ITSELF = """
+<form method=post action="{action}"><input name=message value=Hi></form>
+<script>document.forms[0].submit()</script>"""
+FRAMES = {
+    "a sandboxed frame": (
+        "shop",
+        '<iframe sandbox="allow-scripts allow-forms" {page}>',
+    ),
+    "a frame of a foreign page": ("evil", "<iframe {page}>"),
+    "a sandboxed frame of a foreign page": (
+        "evil",
+        '<iframe sandbox="allow-scripts allow-forms" {page}>',
+    ),
+    "a data URL": ("shop", "<iframe src='data:text/html,{escaped}'>"),
+    "a blob": (
+        "evil",
+        "<iframe></iframe><script>document.querySelector('iframe').src ="
+        "URL.createObjectURL(new Blob([{quoted}], {{type: 'text/html'}}))</script>",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_no_frame_gets_a_form_past_its_domains(browser, server, site, kind):
+    key = form_key(server, "shop.localhost")
+    page = SENDS_ITSELF.format(action=f"{server.url}/f/{key}")
+    name, frame = FRAMES[kind]
+    site.pages["/"] = frame.format(
+        page=f'srcdoc="{html.escape(page)}"',
+        escaped=quote(page),
+        quoted=json.dumps(page).replace("</", "<\\/"),
+    )
+    browser.open(site.url("/", f"{name}.localhost"))
+    assert until(lambda: "POST /f/… 403" in server.output.decode())
+    assert inbox(server) == []
+
+
+def test_a_file_gets_no_form_past_its_domains(browser, server, tmp_path):
+    key = form_key(server, "shop.localhost")
+    page = tmp_path / "page.html"
+    page.write_text(SENDS_ITSELF.format(action=f"{server.url}/f/{key}"))
+    browser.open(page.as_uri())
+    assert browser.text("h1") == "Not sent"
+    assert "a file" in browser.text("p")
+    assert inbox(server) == []
 
 
 def test_a_form_leads_to_the_page_that_it_names(browser, server, site):

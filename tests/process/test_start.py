@@ -183,6 +183,12 @@ def test_a_first_start_on_a_terminal_shows_keys_and_a_curl_line_once(tmp_path):
         assert server.ask(*post, mine, key=publishable).status == 201
         assert_error(server.ask(*post, others, key=publishable), 403, code="forbidden")
 
+        [action] = re.findall('<form method="post" action="(.*)">', terminal.shown)
+        assert action == f"http://127.0.0.1:{server.port}/f/{publishable}"
+        assert f"http://127.0.0.1:{server.port}/\n" in terminal.shown  # the dashboard
+        sent = server.ask("POST", f"/f/{publishable}", {"message": "Hi"}, mine)
+        assert sent.json["success"] is True
+
         terminal.press_ctrl_c()
         assert terminal.exit_status(STOP_WITHIN) == 0
     with Terminal(server.command, server.env) as terminal:
