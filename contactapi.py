@@ -4930,12 +4930,13 @@ class FormWire(Wire):
         return dump({**said, "error": err.body(), "errors": [shown]})
 
     @staticmethod
-    def taken(ref: str, url: str) -> str:
-        said = {"success": True, "ok": True, "message": TAKEN}
+    def taken(ref: str, url: str, message: str) -> str:
+        said = {"success": True, "ok": True, "message": message}
         return dump({**said, "next": url, "submission": ref})
 
 
 TAKEN = "Your message has arrived."
+TO_CONFIRM = f"{TAKEN} Please confirm it by the link in the mail that comes to you."
 
 
 def listed_key(key: Key) -> dict:
@@ -6435,11 +6436,12 @@ def add_forms(app: Api, submissions: Submissions) -> None:
     def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
         environ = request.environ
         url = where_next(document, caller, app.gate.home)
+        message = TO_CONFIRM if caller.settings.confirm else TAKEN
         if not wants_page():
             thanks = f"{own_url(environ, app.gate.config)}/f/thanks"
-            return FormWire.taken(SUBMISSIONS.ref(row.uid), url or thanks)
+            return FormWire.taken(SUBMISSIONS.ref(row.uid), url or thanks, message)
         if url is None:
-            return page_of("Thank you", TAKEN)
+            return page_of("Thank you", message)
         response.status = 303
         response.set_header("Location", url)
         return ""

@@ -414,7 +414,8 @@ def test_where_a_person_must_confirm_an_email_is_required(form):
     assert refused(answer) == (400, "invalid_email", "email")
     error = {"code": "REQUIRED_FIELD_EMPTY", "field": "email"}
     assert answer.json["errors"] == [{**error, "message": "email is required"}]
-    answered(post(form, {"email": "a@x.org"}))
+    said = answered(post(form, {"email": "a@x.org"}))
+    assert "confirm" in said["message"]
     row = submitted(form)
     assert (row["state"], row["reason"]) == ("held", "unconfirmed")
     assert contacts(form) == []
