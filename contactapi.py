@@ -164,6 +164,16 @@ an_account = text_like(
 a_secret_key = text_like(
     "ck_secret_[!-~]{24,200}", "ck_secret_ and at least 24 more characters"
 )
+# (scheme, user, password, host, port); a password may stand there as it is.
+SMTP_URL = (
+    r"(smtps?)://(?:([!-9;-~]+):([!-~]+)@)?"
+    r"(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?/?"
+)
+a_mail_server = text_like(SMTP_URL, "smtp://user:password@host:587 or smtps://…")
+a_sender = text_like(
+    r"[^\s<>@]+@[^\s<>@]+|[^<>\0-\x1f]*<[^\s<>@]+@[^\s<>@]+>",
+    "an address, or `Name <address>`",
+)
 
 
 def a_database(text: str) -> str:
@@ -286,6 +296,12 @@ class Config(SimpleNamespace):
         "calls come from here unless they say")
     twilio_base = Setting("TWILIO_API_BASE", a_base_url, "https://api.twilio.com",
         "another region, or a test double")
+    smtp_url = Setting("CONTACTAPI_SMTP_URL", a_mail_server, None,
+        "the server that sends mail: `smtp://user:password@host:587`, or `smtps://…`")
+    mail_from = Setting("CONTACTAPI_MAIL_FROM", a_sender, None,
+        "whom mail comes from: an address, or `Name <address>`")
+    mails_per_day = Setting("CONTACTAPI_MAILS_PER_DAY", a_number(1), "1000",
+        "all mail of the server")
     log_format = Setting("CONTACTAPI_LOG", a_log_format, "text",
         "`text`, or `json` lines")
     # fmt: on
@@ -421,6 +437,12 @@ EXTRAS = (
         ("CONTACTAPI_CAPTCHA_URL", "CONTACTAPI_CAPTCHA_SECRET"),
         paths=("/f/<key>/challenge",),
     ),
+    Extra(
+        "mail",
+        "send mail",
+        ("CONTACTAPI_SMTP_URL", "CONTACTAPI_MAIL_FROM"),
+        commands={"mail": "send a test mail, and print the server's words"},
+    ),
     Extra("spreadsheets", "read and write CSV", files=(".csv",)),
     Extra(
         "pages",
@@ -526,6 +548,11 @@ class MethodNotAllowed(ApiError):
 
 class Conflict(ApiError):
     status, code = 409, "conflict"
+
+
+class Gone(ApiError):
+    status, code = 410, "gone"
+    message = "this link has ended: send the form once more, and another one comes"
 
 
 class PayloadTooLarge(ApiError):
@@ -1733,6 +1760,36 @@ class Answer(Model):
         indexes = ((("workspace", "key", "name"), True),)
 
 
+class Mark(Model):
+    """What a limit counts, until then: a mail, or a hash of who caused or got one."""
+
+    name = peewee.TextField()
+    until = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        indexes = ((("name", "until"), False),)
+
+
+class Overflow(Model):
+    """A submission of which the mail at the end of its key's hour tells."""
+
+    submission = peewee.ForeignKeyField(
+        Submission, primary_key=True, on_delete="CASCADE"
+    )
+    key = peewee.TextField()
+    ends = peewee.BigIntegerField()
+
+    class Meta:
+        indexes = ((("key", "ends"), False),)
+
+
+class Refusal(Model):
+    """A hash of an address to which no confirmation goes any more."""
+
+    hash = peewee.TextField(primary_key=True)
+    at = peewee.BigIntegerField()
+
+
 class Texts(peewee.TextField):
     """A list of texts, kept as JSON."""
 
@@ -1895,6 +1952,7 @@ def models() -> tuple:
     return (
         *(Workspace, Tally, *records, OldUid, Call, Dialling, Submission, Sent),
         *(Event, Delivery, Endpoint, Answer, Key, Webhook, Note, Spent),
+        *(Mark, Overflow, Refusal),
     )
 
 
@@ -3777,9 +3835,9 @@ class Submissions(Listed):
 
     receive, patch and delete return a work, as those of Records. Extras fill `checks`,
     by the key's setting `captcha`: `check(caller, post)` gives a Verdict, outside of a
-    transaction, or raises what refuses the post; and set `confirmer(row, visitor)`,
-    called inside the transaction that holds a submission until its person confirms it
-    (`visitor` is "" where somebody else accepted it)."""
+    transaction, or raises what refuses the post; and `askers`, by the reason for which
+    one is held: `asker(row, visitor)` is called inside the transaction that holds it
+    (`visitor` is "" where a person accepted what is to be confirmed)."""
 
     OWN = (
         "id, uid, workspace_id, key, label, natural_key, subject, reply_to, from_name, "
@@ -3801,7 +3859,7 @@ class Submissions(Listed):
     def __init__(self, store: Store, events: Events, keys: Keys, contacts: Records):
         super().__init__(SUBMISSIONS, store, contacts.clock)
         self.events, self.keys, self.contacts = events, keys, contacts
-        self.checks, self.confirmer = {}, None
+        self.checks, self.askers = {}, {}
         events.submission = self._told
         contacts.also_erased.append(self._erase_with)
         contacts.untouched += (
@@ -3813,7 +3871,7 @@ class Submissions(Listed):
 
     def get(self, workspace: int, uid: Optional[str]) -> SubmissionRow:
         where, params = self.store.has_uid(self.kind.table, uid) if uid else ("0", ())
-        rows = self._some(f"workspace_id = ? AND {where}", (workspace, *params))
+        rows = self.some(f"workspace_id = ? AND {where}", (workspace, *params))
         if not rows:
             raise NotFound("there is no such submission")
         return rows[0]
@@ -3889,6 +3947,11 @@ class Submissions(Listed):
 
     # many
 
+    def some(self, where: str, params: tuple = ()) -> list:
+        return self._rows(
+            f"SELECT {self.COLUMNS} FROM submission WHERE {where}", params
+        )
+
     def delete_by_email(self, caller: Caller, natural_key: str) -> int:
         """Those of an address, in any state; how many it was."""
         where = "workspace_id = ? AND natural_key = ?"
@@ -3938,7 +4001,7 @@ class Submissions(Listed):
         numbers = array("q", (number for (number,) in self.store.rows(sql, what)))
         for start in range(0, len(numbers), self.BATCH):
             some = ",".join(map(str, numbers[start : start + self.BATCH]))
-            yield self._some(f"id IN ({some}) ORDER BY id")
+            yield self.some(f"id IN ({some}) ORDER BY id")
 
     def counts(self, workspace: int) -> dict:
         """How many there are in each state."""
@@ -4013,7 +4076,7 @@ class Submissions(Listed):
 
     def _sent_before(self, digest: bytes) -> Optional[SubmissionRow]:
         where = "id = (SELECT submission_id FROM sent WHERE hash = ? AND at >= ?)"
-        rows = self._some(where, (digest, self._now() - micros(self.AGAIN)))
+        rows = self.some(where, (digest, self._now() - micros(self.AGAIN)))
         return rows[0] if rows else None
 
     # inside the transaction
@@ -4047,7 +4110,8 @@ class Submissions(Listed):
     ) -> SubmissionRow:
         """What arrives, in its first state."""
         if verdict.state != ACCEPTED:
-            return self._put(row, state=verdict.state, reason=verdict.reason)
+            row = self._put(row, state=verdict.state, reason=verdict.reason)
+            return self._ask(row, visitor)
         if self._is_to_confirm(caller, row):
             return self._ask(self._put(row, state=HELD, reason=UNCONFIRMED), visitor)
         return self.accept(caller, row)
@@ -4056,8 +4120,8 @@ class Submissions(Listed):
         return rule.settings.confirm and row.natural_key is not None
 
     def _ask(self, row: SubmissionRow, visitor: str) -> SubmissionRow:
-        if self.confirmer:
-            self.confirmer(row, visitor)
+        if row.reason in self.askers:
+            self.askers[row.reason](row, visitor)
         return row
 
     def _remember(self, row: SubmissionRow, digest: bytes) -> None:
@@ -4125,7 +4189,7 @@ class Submissions(Listed):
         """All of these, some to a transaction; how many it was."""
 
         def work() -> int:
-            rows = self._some(f"{where} LIMIT {self.BATCH}", params)
+            rows = self.some(f"{where} LIMIT {self.BATCH}", params)
             for row in rows:
                 self._delete(caller, row)
             return len(rows)
@@ -4155,13 +4219,8 @@ class Submissions(Listed):
 
     def _told(self, number: int) -> str:
         """As an event has it."""
-        (row,) = self._some("id = ?", (number,))
+        (row,) = self.some("id = ?", (number,))
         return self.events.wire.one(self.kind, row)
-
-    def _some(self, where: str, params: tuple = ()) -> list:
-        return self._rows(
-            f"SELECT {self.COLUMNS} FROM submission WHERE {where}", params
-        )
 
     def _keys(self) -> Iterator[tuple]:
         """(workspace, ref) of each key that has some, found by the index alone."""
@@ -4507,7 +4566,8 @@ class Services(NamedTuple):
     submissions: Submissions
     outbox: Any  # what is to be sent to others; None without extras/outbox.py
     calls: Calls
-    nightly: list  # what else is done every night: functions of its date
+    hourly: list  # what else is done every hour
+    nightly: list  # and every night: functions of its date
 
     @property
     def contacts(self) -> Records:
@@ -4978,6 +5038,12 @@ def jsonl_file(kind: Kind, batches: Iterator[list]) -> Iterator[str]:
         yield "\n".join([NativeWire.one(kind, row, iso6) for row in rows]) + "\n"
 
 
+class PageWire(NativeWire):
+    """/c: for people, who come from a mail."""
+
+    paths, as_pages = ("/c/",), True
+
+
 # -- pages, where pages/ need not be
 
 
@@ -5009,7 +5075,7 @@ def link_back(url: str) -> str:
 # -- which wire is whose
 
 
-WIRES = (NativeWire, ReadWire, EnvelopeWire, FormWire)
+WIRES = (NativeWire, ReadWire, EnvelopeWire, FormWire, PageWire)
 
 
 def wire_of(path: str) -> type:
@@ -7657,6 +7723,7 @@ def open_services(
         Submissions(store, events, keys, records[CONTACTS.plural]),
         outbox,
         Calls(config, store, events, outbox, clock),
+        hourly=[],
         nightly=[],
     )
 
@@ -7758,6 +7825,8 @@ class Housekeeper(threading.Thread):
         self.services.calls.forget()
         if self.services.outbox:
             self.services.outbox.expire()
+        for work in self.services.hourly:
+            work()
         if self.config.retention_days:
             before = now - self.config.retention_days * day
             gone = self.services.contacts.delete_untouched(before)

@@ -221,6 +221,18 @@ def compare_emails_anew(store: Store) -> None:
             store.run(change, (key, number))
 
 
+MAIL = """
+CREATE TABLE "mark" ("id" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL,
+    "until" INTEGER NOT NULL);
+CREATE INDEX "mark_until" ON "mark" ("until");
+CREATE INDEX "mark_name_until" ON "mark" ("name", "until");
+CREATE TABLE "overflow" ("submission_id" INTEGER NOT NULL PRIMARY KEY,
+    "key" TEXT NOT NULL, "ends" INTEGER NOT NULL,
+    FOREIGN KEY ("submission_id") REFERENCES "submission" ("id") ON DELETE CASCADE);
+CREATE INDEX "overflow_key_ends" ON "overflow" ("key", "ends");
+CREATE TABLE "refusal" ("hash" TEXT NOT NULL PRIMARY KEY, "at" INTEGER NOT NULL);
+"""
+
 # Not released yet: a part may still be added.
 SCHEMA_2 = (
     KEYS_THAT_STAY,
@@ -235,6 +247,7 @@ SCHEMA_2 = (
     DELIVERIES,
     SPENT_CAPTCHAS,
     WEBHOOKS,
+    MAIL,
 )
 # By the schema from which each leads to the next.
 STEPS = {1: Step(SCHEMA_2, rewrites=True)}

@@ -1,0 +1,299 @@
+"""Double opt-in (CONTRACT section 8): what is held is confirmed by whom its address
+belongs to, on a page behind a link that was mailed there."""
+
+import base64
+import hashlib
+import hmac
+import re
+from html import escape
+from typing import NamedTuple, Optional
+
+from bottle import request, response
+
+from contactapi import (
+    ACCEPTED,
+    HELD,
+    JSON_MEDIA,
+    UNCONFIRMED,
+    Api,
+    Caller,
+    Gone,
+    InvalidRequest,
+    RateLimited,
+    SubmissionRow,
+    Write,
+    header,
+    operator,
+    page_of,
+    read_form,
+    wants_page,
+)
+from extras.letters import DAY, HOUR, Mail, Office, rows_of, shown_site, spelled
+from extras.senders import DeliveryRow
+
+CONFIRM = "confirm"
+WEEK = 7 * DAY  # for so long a link is good, and shows its success
+
+
+def add_confirmation(office: Office) -> None:
+    opt_in = OptIn(office)
+    office.services.outbox.senders[CONFIRM] = Question(office, opt_in)
+    office.submissions.askers[UNCONFIRMED] = opt_in.ask
+    add_page(office.app, opt_in)
+
+
+class Link(NamedTuple):
+    row: SubmissionRow  # the one for which it was sent
+    late: bool
+
+
+class OptIn:
+    """Who is asked, by which link, and what becomes of the answer."""
+
+    def __init__(self, office: Office):
+        self.office, self.marks, self.store = office, office.marks, office.store
+        self.secret = self.store.secret(b"confirmation")
+
+    def sign(self, *texts: str) -> str:
+        made = hmac.digest(self.secret, "\0".join(texts).encode(), "sha256")
+        return made[:16].hex()
+
+    # asking
+
+    def ask(self, row: SubmissionRow, visitor: str) -> None:
+        """Inside the transaction that holds it: one mail more, if none of the limits
+        says no. No address stands there in clear."""
+        address = self.sign("address", row.natural_key)
+        limits = [
+            (f"asked this hour {address}", 1, HOUR),
+            (f"asked this day {address}", 5, DAY),
+            (f"asked for {row.key}", 200, DAY),
+        ]
+        if visitor:
+            limits.append((f"asked by {self.sign('visitor', visitor)}", 5, HOUR))
+        if any(self.marks.full_until(name, most) for name, most, _ in limits):
+            return
+        for name, _, time in limits:
+            self.marks.put(name, self.marks.now() + time)
+        self.office.add(row.workspace, CONFIRM, row.label, submission=row.id)
+
+    def refuses(self, row: SubmissionRow) -> bool:
+        """Whether its address is not to be written to, by whatever key."""
+        sql = "SELECT 1 FROM refusal WHERE hash = ?"
+        return self.store.row(sql, (self.sign("address", row.natural_key),)) is not None
+
+    # the link
+
+    def token(self, row: SubmissionRow) -> str:
+        """Names the submission; the HMAC is over its key, its address and the expiry,
+        in seconds."""
+        expiry = f"{(row.created_at + WEEK) // 1_000_000:x}"
+        mac = self.sign("link", row.key, row.natural_key, expiry)
+        return f"{row.uid}-{expiry}-{mac}"
+
+    def open(self, token: str) -> Optional[Link]:
+        """None where it never was one, or its submission is gone."""
+        match = re.fullmatch("([0-9a-z]{26})-([0-9a-f]{1,12})-([0-9a-f]{32})", token)
+        row = self.find(match[1]) if match else None
+        if row is None or row.natural_key is None:
+            return None
+        mac = self.sign("link", row.key, row.natural_key, match[2])
+        if not hmac.compare_digest(mac, match[3]):
+            return None
+        return Link(row, int(match[2], 16) * 1_000_000 <= self.marks.now())
+
+    def find(self, uid: str) -> Optional[SubmissionRow]:
+        rows = self.office.submissions.some(*self.store.has_uid("submission", uid))
+        return rows[0] if rows else None
+
+    def newest(self, link: Link) -> Optional[SubmissionRow]:
+        """Of those of its address with its key that are held, or were confirmed not
+        long ago; the latter alone for a late one."""
+        row, since = link.row, self.marks.now() - WEEK
+        held = f"state = '{HELD}' AND reason = '{UNCONFIRMED}' AND created_at > ?"
+        rows = self.office.submissions.some(
+            "workspace_id = ? AND natural_key = ? AND key = ? AND (confirmed_at > ? "
+            f"OR (? AND {held})) ORDER BY created_at DESC LIMIT 1",
+            (row.workspace, row.natural_key, row.key, since, not link.late, since),
+        )
+        return rows[0] if rows else None
+
+    def signed(self, row: SubmissionRow) -> str:
+        """The submission that a page shows, for the button to say which that was."""
+        return f"{row.uid}-{self.sign('shown', row.key, row.natural_key, row.uid)}"
+
+    def shown(self, link: Link, text: str) -> Optional[str]:
+        """Its uid; None where no page of this link's address has shown it."""
+        uid = text.partition("-")[0]
+        good = f"{uid}-{self.sign('shown', link.row.key, link.row.natural_key, uid)}"
+        return uid if hmac.compare_digest(good.encode(), text.encode()) else None
+
+    # the answer, inside a transaction
+
+    def confirm(self, uid: str, late: bool) -> Optional[SubmissionRow]:
+        """The row as it is then; None where it can be confirmed no more."""
+        row, now = self.find(uid), self.marks.now()
+        if row is None:
+            return None
+        if row.confirmed_at is not None:
+            return row if now < row.confirmed_at + WEEK else None
+        waits = row.state == ACCEPTED or (row.state, row.reason) == (HELD, UNCONFIRMED)
+        if late or not waits or now >= row.created_at + WEEK:
+            return None
+        caller = operator("confirmation", row.workspace)
+        return self.office.submissions.accept(caller, row, now)
+
+    def refuse(self, row: SubmissionRow) -> None:
+        sql = "INSERT OR IGNORE INTO refusal (hash, at) VALUES (?, ?)"
+        hash = self.sign("address", row.natural_key)
+        self.store.run(sql, (hash, self.marks.now()))
+
+
+class Question(Mail):
+    """The mail with the link. Of what a visitor wrote it has the address alone."""
+
+    def __init__(self, office: Office, opt_in: OptIn):
+        super().__init__(office)
+        self.opt_in = opt_in
+
+    def letter(self, delivery: DeliveryRow) -> Optional[dict]:
+        row = self.office.row(delivery.submission)
+        waits = row and (row.state, row.reason) == (HELD, UNCONFIRMED)
+        if not waits or self.opt_in.refuses(row):
+            return None
+        site = shown_site(self.office, self.office.rule(row))
+        url = f"{self.office.config.public_url}/c/{self.opt_in.token(row)}"
+        return {
+            "subject": f"Please confirm your address for {site}",
+            "opening": f"Somebody, probably you, gave the address {row.label} at "
+            f"{site}. Look at what was sent, and confirm it, within 7 days:",
+            "link": (url, "Look and confirm"),
+            "closing": "If it was not you, there is nothing to do: without your word "
+            "nothing happens with it. Behind the same link you can ask never to be "
+            "written to again.",
+        }
+
+
+# -- the page
+
+FORM = (
+    '<style>{style}</style><dl>{shown}</dl><form method="post"><input type="hidden" '
+    'name="shown" value="{signed}"><button name="answer" value="yes">Yes, confirm'
+    '</button><button name="answer" value="no">Never write to me again</button></form>'
+)
+STYLE = (
+    "dl{margin:2rem 0;border-top:1px solid #8884}"
+    "dt{opacity:.7;font-size:.875rem;padding-top:.75rem}"
+    "dd{margin:0;padding-bottom:.75rem;white-space:pre-wrap;max-height:40vh;"
+    "overflow:auto;border-bottom:1px solid #8884}"
+    "form{display:flex;flex-wrap:wrap;gap:.75rem;margin:2rem 0}"
+    "button{font:inherit;padding:.7rem 1.25rem;border-radius:.5rem;cursor:pointer;"
+    "border:1px solid #8888;background:transparent;color:inherit}"
+    "button[value=yes]{background:#1f5fbf;border-color:#1f5fbf;color:#fff;"
+    "font-weight:600}"
+    "button:focus-visible{outline:3px solid #6ea0e8;outline-offset:2px}"
+    "@media(max-width:30rem){body{margin:2rem auto}button{width:100%}}"
+)
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+
+
+def add_page(app: Api, opt_in: OptIn) -> None:
+    @app.get("/c/<token>")
+    def show(token: str) -> str:
+        """Changes nothing: programs that look at mail follow links."""
+        begin(app)
+        link = opt_in.open(token)
+        row = opt_in.newest(link) if link else None
+        if row is None:
+            return gone()
+        rule = opt_in.office.rule(row)
+        if row.confirmed_at is not None:
+            return confirmed(rule)
+        return question(opt_in, row, rule)
+
+    @app.post("/c/<token>")
+    def answer(token: str) -> Write:
+        begin(app)
+        link, (sent, _) = opt_in.open(token), read_form()
+        uid = opt_in.shown(link, str(sent.get("shown"))) if link else None
+        said = sent.get("answer")
+        if uid and said not in ("yes", "no"):
+            raise InvalidRequest("answer is yes or no", "answer")
+
+        def work() -> Optional[SubmissionRow]:
+            if uid is None or (said == "no" and link.late):
+                return None
+            if said == "yes":
+                return opt_in.confirm(uid, link.late)
+            opt_in.refuse(link.row)
+            return link.row
+
+        def shape(row: Optional[SubmissionRow]) -> str:
+            if row is None:
+                return gone()
+            rule = opt_in.office.rule(row)
+            return confirmed_or_on(rule) if said == "yes" else refused()
+
+        return Write(work, shape)
+
+
+def begin(app: Api) -> None:
+    """Counts as a request without a key. The address of the page is the secret."""
+    request.environ["contactapi.counted"] = True
+    standing = app.gate.count_stranger(request.environ)
+    if standing and not standing.allowed:
+        raise RateLimited(standing.seconds)
+
+
+def question(opt_in: OptIn, row: SubmissionRow, rule: Caller) -> str:
+    """What was sent, as text, and two buttons."""
+    rows = rows_of(row)
+    shown = "".join(
+        f"<dt>{escape(n)}<dd tabindex=0>{escape(spelled(v))}" for n, v in rows
+    )
+    form = FORM.format(shown=shown, signed=opt_in.signed(row), style=STYLE)
+    site = shown_site(opt_in.office, rule)
+    text = (
+        f"This was sent at {site} with the address {row.label}. If it was you, confirm "
+        "it. If not, close this page: nothing happens."
+    )
+    made = page("Was it you?", text, form)
+    policy = response.get_header("Content-Security-Policy")
+    policy = policy.replace("style-src", f"style-src 'sha256-{STYLE_HASH}'")
+    if rule.settings.redirect:  # Chrome holds what a form leads to against it, too
+        policy = policy.replace("form-action 'self'; ", "")
+    response.set_header("Content-Security-Policy", policy)
+    return made
+
+
+def confirmed_or_on(rule: Caller) -> str:
+    """On to where the key says."""
+    if not rule.settings.redirect:
+        return confirmed(rule)
+    response.set_header("Referrer-Policy", "no-referrer")
+    response.status = 303
+    response.set_header("Location", rule.settings.redirect)
+    return ""
+
+
+def confirmed(rule: Caller) -> str:
+    request.environ["contactapi.form"] = rule  # whose site is the way back
+    return page("Thank you", "Your address is confirmed.")
+
+
+def refused() -> str:
+    text = "No such mail goes to this address any more, and nothing was confirmed."
+    return page("As you wish", text, "")
+
+
+def gone() -> str:
+    err = Gone()
+    if JSON_MEDIA.search(header(request.environ, "ACCEPT")) and not wants_page():
+        raise err
+    response.status = err.status
+    return page("This link has ended", err.message, "")
+
+
+def page(title: str, text: str, more: Optional[str] = None) -> str:
+    response.set_header("Referrer-Policy", "no-referrer")
+    return page_of(title, text, more)
