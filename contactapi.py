@@ -5781,8 +5781,9 @@ class Api(Bottle):
         limit."""
         if "contactapi.refusal" in environ:
             raise environ["contactapi.refusal"]
-        if environ["PATH_INFO"] in self.absent:
-            raise NotFound(self.absent[environ["PATH_INFO"]])
+        path = environ["PATH_INFO"].rstrip("/") or "/"
+        if path in self.absent:
+            raise NotFound(self.absent[path])
         text = environ.get("CONTENT_LENGTH") or ""
         length = int(text) if SOME_BYTES.fullmatch(text) else 0
         if length > self.max_body // 4 and length > self.body_limit(environ):
@@ -5821,6 +5822,7 @@ class Api(Bottle):
         caller = self.importer(environ)
         limit = LARGE_BODY if caller else self.max_body
         if length > limit:
+            self.refuse(environ)
             raise self.too_large(environ)
         if caller:
             environ["contactapi.counted"] = True
