@@ -6487,7 +6487,7 @@ def add_forms(app: Api, submissions: Submissions) -> None:
     """/f: what a plain HTML form sends."""
 
     @app.post("/f")
-    @app.post("/f/<key>")
+    @app.post("/f/<key:re:(?!thanks$)[^/]+>")
     def post_form(key: Optional[str] = None) -> Write:
         environ = request.environ
         document, size = read_form()

@@ -290,6 +290,9 @@ def test_the_page_of_thanks_stands_by_itself(free):
         answer = free.get("/f/thanks", key=None, headers={"Accept": accept})
         assert "Thank you" in page_of(answer)
     assert free.ask("HEAD", "/f/thanks", key=None).status_int == 200
+    answer = free.post({"m": "x"}, "/f/thanks", key=None)
+    assert refused(answer)[0] == 405
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_an_error_is_a_page_in_its_own_status_with_a_way_back(form):
