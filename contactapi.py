@@ -6160,8 +6160,7 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
 
 def add_submissions(app: Api, submissions: Submissions) -> None:
     """/v1/submissions: what visitors sent, for those who read and sort it."""
-    kind = submissions.kind
-    base, one = "/v1/submissions", "/v1/submissions/<ref>"
+    kind, base = submissions.kind, "/v1/submissions"
 
     @app.get(base, needs=(kind.read,))
     def list_submissions(caller: Caller) -> str:
@@ -6182,6 +6181,11 @@ def add_submissions(app: Api, submissions: Submissions) -> None:
         natural_key = sought_key(kind, query["email"])
         total = submissions.delete_by_email(caller, natural_key)
         return dump({"deleted": total})
+
+
+def add_submission(app: Api, submissions: Submissions) -> None:
+    """/v1/submissions/:id."""
+    kind, one = submissions.kind, "/v1/submissions/<ref>"
 
     @app.get(one, needs=(kind.read,))
     def get_submission(caller: Caller, ref: str) -> str:
@@ -7754,6 +7758,7 @@ def make_app(
             if records.kind in wire.shapes:
                 add_read(app, wire, records)
     add_submissions(app, services.submissions)
+    add_submission(app, services.submissions)
     add_lines(app, services.submissions)
     add_subject_export(app, services)
     add_events(app, services)
