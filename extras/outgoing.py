@@ -172,7 +172,9 @@ def connect(allowed: list, ends: float) -> tuple:
 def tls() -> Any:
     import ssl
 
-    return ssl.create_default_context()
+    context = ssl.create_default_context()
+    context.hostname_checks_common_name = False  # RFC 9525: only the names it is for
+    return context
 
 
 def secured(sock: socket.socket, host: str, ends: float) -> socket.socket:

@@ -889,3 +889,64 @@ def test_without_webhooks_an_event_costs_one_look_more(free):
     with_hook = work_of_a_post("b@x.org")
     free.services.events.hooks.clear()
     assert with_hook <= 1.3 * work_of_a_post("c@x.org")
+
+
+# -- submissions
+
+
+def submit(client, key, **fields):
+    """The submission's id, which a form's post was answered with."""
+    headers = {"Origin": "https://example.com", "Accept": "application/json"}
+    answer = client.ask("POST", f"/f/{key}", fields, key=None, headers=headers)
+    assert answer.status_int == 200, answer.text
+    return answer.json["submission"]
+
+
+def test_an_accepted_submission_is_told_as_it_is_shown(free, receiver):
+    add_local(free, f"{receiver.url}/all", events=["submission.accepted"])
+    add_local(free, f"{receiver.url}/slack", shape="slack")
+    form = free.key("publishable")
+    ref = submit(free, form, email="ada@example.com", subject="Hi", message="<b> @all")
+    send(free)
+    told = {path: json.loads(body) for path, _, body in receiver.requests}
+    assert told["/all"]["data"] == free.get(f"/v1/submissions/{ref}").json
+    assert told["/slack"]["text"] == (
+        "New message: Hi\nemail: ada@\u200bexample.com\nsubject: Hi\n"
+        f"message: &lt;b&gt; @\u200ball\nfrom https\u200b://example.com, {ref}"
+    )
+
+
+def test_spam_is_told_nobody(free, receiver):
+    add_local(free, receiver.url)
+    submit(free, free.key("publishable"), message="x", _gotcha="filled")
+    send(free)
+    assert receiver.requests == []
+
+
+def test_what_was_sent_of_a_submission_goes_with_it(free, receiver):
+    add_local(free, receiver.url)
+    form = free.key("publishable")
+    receiver.answers = [(500, b"", {})]
+    ref = submit(free, form, message="first")
+    send(free)
+    submit(free, form, message="second")
+    send(free)
+    assert len(deliveries(free)) == 2
+    assert free.ask("DELETE", f"/v1/submissions/{ref}").status_int == 200
+    send(free)
+    kinds = [one["type"] for one in receiver.told]
+    assert kinds == ["submission.accepted", "submission.accepted", "submission.deleted"]
+    assert receiver.told[-1]["data"] == {"id": ref}
+    rows = [row["state"] for row in deliveries(free)]
+    assert rows == ["delivered", "delivered"]
+
+
+def test_with_its_contact_go_a_persons_submissions_and_what_waits_of_them(
+    free, receiver
+):
+    add_local(free, receiver.url)
+    submit(free, free.key("publishable"), email="ada@example.com", message="x")
+    (contact,) = free.get("/v1/contacts").json["data"]
+    free.ask("DELETE", f"/v1/contacts/{contact['id']}")
+    send(free)
+    assert [one["type"] for one in receiver.told] == ["contact.deleted"]
