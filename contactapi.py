@@ -815,6 +815,7 @@ DECODER = json.JSONDecoder(parse_float=exact_float, parse_constant=refuse_consta
 ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
 )
+CANONICAL = json.JSONEncoder(sort_keys=True)
 dump = ENCODER.encode
 quote = json.encoder.encode_basestring
 
@@ -888,13 +889,18 @@ def changed_names(old: dict, new: dict) -> list:
 
 def names_written(stored: dict, sent: dict) -> list:
     """The fields sent that differ; the same work whether they are stored or not."""
-    texts = [(name, dump(stored.get(name)), dump(sent[name])) for name in sent]
-    return [name for name, old, new in texts if old != new or name not in stored]
+    same = {name: is_alike(sent[name], stored.get(name)) for name in sent}
+    return [name for name in sent if not same[name] or name not in stored]
 
 
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values are one JSON text (to Python, 1 == 1.0 == True)."""
-    if one is other or isinstance(one, (str, int)):
+    return one is other or is_alike(one, other)
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """As `is_same`; how long that takes says nothing of the other."""
+    if isinstance(one, (str, int)):
         return type(one) is type(other) and one == other
     return dump(one) == dump(other)
 
@@ -1206,7 +1212,7 @@ def idempotency_key(text: str) -> Optional[str]:
 
 def body_hash(document: dict) -> str:
     """Equal for bodies that are equal as parsed JSON."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(CANONICAL.encode(document).encode()).hexdigest()
 
 
 # -- domains and origins
@@ -1272,6 +1278,7 @@ def is_address(host: str) -> bool:
     return ip_of(host.strip("[]")) is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def ip_of(text: str) -> Any:
     """An IP address, IPv4 though it be spelled as IPv6; None for what is none."""
     try:
@@ -1291,6 +1298,7 @@ def is_decodable(label: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=64)  # of pages, which come again and again
 def origin_of(text: str) -> Optional[tuple]:
     """(host, port) of an Origin, or of the URL in a Referer; None for anything
     doubtful: `null`, user information, a host with an empty label, or with characters
@@ -1662,13 +1670,14 @@ class Submission(Model):
 
 class Sent(Model):
     """By which a submission that is sent again is known, for a minute: a keyed hash of
-    it and of its visitor's network."""
+    it and of its visitor's network; its row's number and `created_at`."""
 
-    submission = peewee.ForeignKeyField(
-        Submission, primary_key=True, on_delete="CASCADE"
-    )
-    hash = peewee.BlobField(unique=True)
+    hash = peewee.BlobField(primary_key=True)
+    number = peewee.IntegerField()
     at = peewee.BigIntegerField()
+
+    class Meta:
+        without_rowid = True
 
 
 class Event(Model):
@@ -2927,12 +2936,13 @@ class Events:
         row = self.store.row(self.SELECT + "WHERE id = ?", (number,))
         return row and self._told(row)
 
-    def _told(self, row: tuple) -> "EventRow":
+    def _told(self, row: tuple) -> Optional["EventRow"]:
         """With the data that it does not hold itself."""
         *columns, submission, base = row
         event = EventRow(*columns)
         if submission is not None:
-            return event._replace(data=self.submission(submission))
+            data = self.submission(submission)
+            return data and event._replace(data=data)
         return event._replace(data=whole(base, event.data)) if base else event
 
     def page(self, workspace: int, after: Optional[int], limit: int) -> "EventPage":
@@ -3112,9 +3122,6 @@ class New(NamedTuple):
     updated_at: Optional[int] = None
     warning: str = ""
 
-    def written_at(self, place: int) -> int:
-        return place if self.updated_at is None else self.updated_at
-
 
 class Report:
     """What an import did, so far."""
@@ -3178,22 +3185,22 @@ class Listed:
     def __init__(self, kind: Kind, store: Store, clock: Callable):
         self.kind, self.store, self.clock = kind, store, clock
         table = kind.table
-        self.place_taken = (
+        self.room = (
+            f"SELECT coalesce(max(id), 0) + 1 FROM {table} UNION ALL "
             f"SELECT created_at FROM {table} WHERE workspace_id = ? AND created_at IN"
         )
-        self.last_id = f"SELECT coalesce(max(id), 0) FROM {table}"
         self.last_place = (
             f"SELECT created_at FROM {table} WHERE workspace_id = ? "
             "AND created_at >= ? AND created_at < ? ORDER BY created_at DESC LIMIT 1"
         )
 
-    def _places(self, workspace: int, wanted: list) -> list:
-        """A free created_at for each: the one wanted or, where that is taken, the one
-        behind all that are used in its second. What is stored is asked for once for
-        each second, though 100,000 records share it."""
+    def _room(self, workspace: int, wanted: list) -> tuple:
+        """(the first free id, a free created_at for each: the one wanted or, where that
+        is taken, the one behind all that are used in its second). What is stored is
+        asked for once for each second, though 100,000 records share it."""
         marks = ",".join("?" * len(wanted))
-        rows = self.store.rows(f"{self.place_taken} ({marks})", (workspace, *wanted))
-        taken = {row[0] for row in rows}
+        rows = self.store.rows(f"{self.room} ({marks})", (workspace, *wanted))
+        (number,), taken = rows[0], {place for (place,) in rows[1:]}
         stored, last = {}, {}  # the last in each second: that is there, that we gave
         places = []
         for place in wanted:
@@ -3203,7 +3210,7 @@ class Listed:
             last[second] = max(last.get(second, place), place)
             taken.add(place)
             places.append(place)
-        return places
+        return number, places
 
     def _behind(self, workspace: int, second: int, stored: dict, last: dict) -> int:
         """The first place behind those of this second, or of the next that has room."""
@@ -3498,23 +3505,20 @@ class Records(Listed):
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
-        workspaces = self.store.rows("SELECT id FROM workspace")
-        return sum(self._delete_untouched(number, before) for (number,) in workspaces)
-
-    def _delete_untouched(self, workspace: int, before: int) -> int:
-        caller = operator("retention", workspace)
         sql = (
             f"SELECT {self.COLUMNS} FROM {self.kind.table} "
             f"WHERE workspace_id = ? AND {self.untouched} LIMIT 200"
         )
 
-        def work() -> int:
-            rows = self.store.rows(sql, (workspace, before))
+        def work(workspace: int) -> int:
+            rows = self._rows(sql, (workspace, before))
             for row in rows:
-                self._delete(caller, Row._make(row))
+                self._delete(operator("retention", workspace), row)
             return len(rows)
 
-        return self.store.write_by_parts(work)
+        workspaces = self.store.rows("SELECT id FROM workspace")
+        works = (functools.partial(work, number) for (number,) in workspaces)
+        return sum(map(self.store.write_by_parts, works))
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
@@ -3570,8 +3574,11 @@ class Records(Listed):
 
     def _ready(self, label: str, natural_key: str, fields: dict, *times: Any) -> "New":
         """PayloadTooLarge when the fields take more than a record may hold."""
-        text, words = self._fitting(dump(fields)), searchable(label, fields)
-        return New(label, natural_key, text, fields, words, *times)
+        text = dump(fields)
+        if self._size(text) > self.max_body:
+            limit = f"{self.max_body} bytes"
+            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
+        return New(label, natural_key, text, fields, searchable(label, fields), *times)
 
     def _changed(self, old: Row, label: str, stored: dict, fields: dict) -> list:
         """The names of what is to differ from the record as it was."""
@@ -3665,33 +3672,23 @@ class Records(Listed):
         )
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
-        self.events.add(
-            *(
-                self._draft("created", caller, row, changed)
-                for row, changed in zip(rows, names)
-            )
-        )
+        told = map(functools.partial(self._draft, "created", caller), rows, names)
+        self.events.add(*told)
         return rows
 
     def _made(self, workspace: int, news: list) -> list:
         """As they are to be stored, in free places."""
         now = micros(self.clock())
         wanted = [now if new.created_at is None else new.created_at for new in news]
-        places = self._places(workspace, wanted)
-        (last,) = self.store.row(self.last_id)
-        uids = self.store.uids.make(last + 1, len(news))
-        return [
-            Row(number, uid, *new[:3], at, new.written_at(at))
-            for number, (uid, new, at) in enumerate(zip(uids, news, places), last + 1)
-        ]
+        first, places = self._room(workspace, wanted)
+        uids = self.store.uids.make(first, len(news))
+        rows = []
+        for number, (uid, new, at) in enumerate(zip(uids, news, places), first):
+            changed_at = at if new.updated_at is None else new.updated_at
+            rows.append(Row(number, uid, *new[:3], at, changed_at))
+        return rows
 
-    def _change(
-        self,
-        caller: Caller,
-        old: Row,
-        new: New,
-        changed: list,
-    ) -> Row:
+    def _change(self, caller: Caller, old: Row, new: New, changed: list) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
         now = micros(self.clock())
         self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
@@ -3709,12 +3706,6 @@ class Records(Listed):
 
     def _size(self, text: str) -> int:
         return len(text) if text.isascii() else len(text.encode())
-
-    def _fitting(self, text: str) -> str:
-        if self._size(text) > self.max_body:
-            limit = f"{self.max_body} bytes"
-            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
-        return text
 
     # lists and figures
 
@@ -3839,7 +3830,7 @@ class Submissions(Listed):
     one is held: `asker(row, visitor)` is called inside the transaction that holds it
     (`visitor` is "" where a person accepted what is to be confirmed)."""
 
-    OWN = (
+    OWN = (  # in the order of SubmissionRow
         "id, uid, workspace_id, key, label, natural_key, subject, reply_to, from_name, "
         "page, fields, created_at, updated_at, state, reason, confirmed_at, "
         "accepted_at, contact_id"
@@ -3903,8 +3894,7 @@ class Submissions(Listed):
         a confirmation. The contact is made or changed by the key's rule, once; one that
         has changed since the arrival is only added to."""
         changes = {"state": ACCEPTED, "reason": None}
-        if confirmed_at is not None:
-            changes["confirmed_at"] = confirmed_at
+        changes["confirmed_at"] = row.confirmed_at or confirmed_at
         if row.accepted_at is not None:
             return self._change(caller, row, **changes)
         told, changes["accepted_at"] = [], self._now()
@@ -4044,7 +4034,7 @@ class Submissions(Listed):
 
     def _digest(self, caller: Caller, post: Post) -> bytes:
         """One for the same fields from the same visitor by the same key."""
-        said = json.dumps(post.fields, sort_keys=True)
+        said = CANONICAL.encode(post.fields)
         made = self._same.copy()
         made.update("\0".join((caller.ref, post.visitor, said)).encode())
         return made.digest()
@@ -4075,8 +4065,10 @@ class Submissions(Listed):
             raise
 
     def _sent_before(self, digest: bytes) -> Optional[SubmissionRow]:
-        where = "id = (SELECT submission_id FROM sent WHERE hash = ? AND at >= ?)"
-        rows = self.some(where, (digest, self._now() - micros(self.AGAIN)))
+        since = self._now() - micros(self.AGAIN)
+        sql = "SELECT number, at FROM sent WHERE hash = ? AND at >= ?"
+        first = self.store.row(sql, (digest, since))
+        rows = first and self.some("id = ? AND created_at = ?", first)
         return rows[0] if rows else None
 
     # inside the transaction
@@ -4084,8 +4076,7 @@ class Submissions(Listed):
     def _arriving(
         self, caller: Caller, post: Post, fields: str, words: str
     ) -> SubmissionRow:
-        (place,) = self._places(caller.workspace, [self._now()])
-        number = self.store.row(self.last_id)[0] + 1
+        number, (place,) = self._room(caller.workspace, [self._now()])
         (uid,) = self.store.uids.make(number, 1)
         label, natural_key = post.email or (None, None)
         return SubmissionRow(
@@ -4125,8 +4116,8 @@ class Submissions(Listed):
         return row
 
     def _remember(self, row: SubmissionRow, digest: bytes) -> None:
-        sql = "INSERT OR REPLACE INTO sent (submission_id, hash, at) VALUES (?, ?, ?)"
-        self.store.run(sql, (row.id, digest, self._now()))
+        sql = "INSERT OR REPLACE INTO sent (hash, number, at) VALUES (?, ?, ?)"
+        self.store.run(sql, (digest, row.id, row.created_at))
 
     def _into_contact(self, caller: Caller, row: SubmissionRow) -> tuple:
         """(the contact, the event to be told)."""
@@ -4140,6 +4131,8 @@ class Submissions(Listed):
     def _change(
         self, caller: Caller, row: SubmissionRow, **changes: Any
     ) -> SubmissionRow:
+        if row._replace(**changes) == row:
+            return row
         new = self._put(row, **changes)
         self.events.add(self._draft("updated", caller, row, new))
         return new
@@ -4178,11 +4171,8 @@ class Submissions(Listed):
         self._count(row, -1)
         known = row.accepted_at is not None or row.reason == MARKED
         if known or caller.ref != "retention":
-            draft, ref = (
-                self._draft("deleted", caller, row, row),
-                self.kind.ref(row.uid),
-            )
-            gone = self.events.wire.gone(ref)
+            draft = self._draft("deleted", caller, row, row)
+            gone = self.events.wire.gone(draft.record)
             self.events.add(draft._replace(data=gone, submission=None))
 
     def _delete_some(self, caller: Caller, where: str, *params: Any) -> int:
@@ -4194,10 +4184,8 @@ class Submissions(Listed):
                 self._delete(caller, row)
             return len(rows)
 
-        total = 0
-        while gone := self.store.write(work):
-            total += gone
-        return total
+        sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
+        return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
 
     # A person's: of a contact's number; of its workspace and address.
     OF_PERSON = (
@@ -4217,10 +4205,10 @@ class Submissions(Listed):
             self.store.count(workspace, kind, -total)
         self.store.run(f"DELETE FROM submission WHERE {self.OF_PERSON}", what)
 
-    def _told(self, number: int) -> str:
-        """As an event has it."""
-        (row,) = self.some("id = ?", (number,))
-        return self.events.wire.one(self.kind, row)
+    def _told(self, number: int) -> Optional[str]:
+        """As an event has it; None where it was erased meanwhile."""
+        rows = self.some("id = ?", (number,))
+        return self.events.wire.one(self.kind, rows[0]) if rows else None
 
     def _keys(self) -> Iterator[tuple]:
         """(workspace, ref) of each key that has some, found by the index alone."""
@@ -5317,6 +5305,7 @@ def own_url(environ: dict, config: Config) -> str:
     return f"{'https' if scheme == 'https' else 'http'}://{host}"
 
 
+@functools.lru_cache(maxsize=1024)
 def network_of(address: str) -> Optional[str]:
     """`203.0.113.7`, or the /64 of an IPv6 address, with or without a port."""
     if address.startswith("[") or address.count(":") == 1:
@@ -6153,7 +6142,8 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         veiled = caller.settings.confirm or caller.settings.captcha == "service"
         uid = None if veiled else row.contact
         uid = uid or submissions.veiled_uid(row.workspace, row.natural_key)
-        return NativeWire.receipt(CONTACTS, uid, document, row.created_at)
+        sent = {"email": row.label, **CONTACTS.others(document)}
+        return dump(receipt(CONTACTS.ref(uid), sent, row.created_at))
 
     return Write(work, received)
 
@@ -7524,12 +7514,12 @@ class Server(TcpWSGIServer):
     def answer(self, channel: Channel) -> None:
         """The answer is there: it leaves at once or, on the grid, at the next moment
         after the request's last byte was read: how long the work took does not show."""
-        if not channel.request.environ.get("contactapi.grid"):
+        if not (GRID and channel.request.environ.get("contactapi.grid")):
             channel.service()
             channel.finish()
             return
         read_at = channel.request.read_at
-        steps = (time.monotonic() - read_at) // GRID + 1 if GRID else 0
+        steps = (time.monotonic() - read_at) // GRID + 1
         moment = read_at + steps * GRID
         heapq.heappush(self.held, (moment, next(self.numbers), channel))
 

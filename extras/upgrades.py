@@ -82,10 +82,8 @@ CREATE INDEX "submission_workspace_id_natural_key_created_at"
     ON "submission" ("workspace_id", "natural_key", "created_at");
 CREATE INDEX "submission_contact_id_created_at"
     ON "submission" ("contact_id", "created_at");
-CREATE TABLE "sent" ("submission_id" INTEGER NOT NULL PRIMARY KEY,
-    "hash" BLOB NOT NULL, "at" INTEGER NOT NULL,
-    FOREIGN KEY ("submission_id") REFERENCES "submission" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "sent_hash" ON "sent" ("hash");
+CREATE TABLE "sent" ("hash" BLOB NOT NULL PRIMARY KEY, "number" INTEGER NOT NULL,
+    "at" INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 # They have what visitors sent, which stood in events.
