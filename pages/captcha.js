@@ -1,19 +1,16 @@
 // <contactapi-captcha challenge="https://…/f/<key>/challenge"> in a <form>: proof of work
-// (ALTCHA 2) in place of puzzles, solved while the page is read, put into the hidden field
-// `altcha`; a form that is sent sooner waits. The attributes `working`, `done`, `failed`
-// and `insecure` are your own words for what it says.
+// (ALTCHA 2), solved while the page is read, put into the hidden field `altcha`; a form
+// that is sent sooner waits. The attributes `working`, `done`, `failed` and `insecure` are
+// your own words for what it says.
 (() => {
-  "use strict";
-
   const TEXTS = {
     working: "Checking that this is no robot …",
     done: "Checked: this is no robot",
-    failed: "The check could not be loaded; sending tries again",
+    failed: "The check failed to load; sending tries again",
     insecure: "This form needs a secure connection (https)",
   };
   const STYLE = `
-    :host { display: block; margin-block: .75em; font-size: .875em }
-    :host([hidden]) { display: none }
+    :host(:not([hidden])) { display: block; margin-block: .75em; font-size: .875em }
     p { display: flex; align-items: center; gap: .6em; margin: 0 }
     i { flex: none; width: .8em; height: .8em; border: .15em solid; border-radius: 50% }
     .working i { border-top-color: transparent }
@@ -23,7 +20,6 @@
       .working i { animation: turn 1s linear infinite } }
     @keyframes turn { to { rotate: 1turn } }`;
   const NAME = "contactapi-captcha";
-  const AT_ONCE = 4; // counters: a phone has as many cores
   const MINUTE = 60_000;
 
   const bytes = (hex) => Uint8Array.from(hex.match(/../g), (two) => +`0x${two}`);
@@ -38,11 +34,11 @@
     return hex(await subtle.deriveBits(how, key, keyLength * 8));
   }
 
-  // The browser derives in threads of its own: no worker is needed, which many a
-  // Content-Security-Policy would refuse.
+  // The browser derives in threads of its own: it needs no worker, which a policy on
+  // scripts may refuse.
   async function solve(parameters) {
-    for (let first = 0; ; first += AT_ONCE) {
-      const tries = Array.from({ length: AT_ONCE }, (_, n) => derive(parameters, first + n));
+    for (let first = 0; ; first += 4) { // as many cores has a phone
+      const tries = [0, 1, 2, 3].map((n) => derive(parameters, first + n));
       const keys = await Promise.all(tries);
       const n = keys.findIndex((key) => key.startsWith(parameters.keyPrefix));
       if (n >= 0) return { counter: first + n, derivedKey: keys[n] };
@@ -64,7 +60,7 @@
     draw() {
       const make = (name) => document.createElement(name);
       this.field = Object.assign(make("input"), { type: "hidden", name: "altcha" });
-      this.append(this.field);
+      this.replaceChildren(this.field); // in a copied page there may be one
       this.line = make("p");
       this.line.setAttribute("role", "status");
       this.line.append(make("i"), make("span"));
@@ -77,13 +73,14 @@
     }
 
     say(state) {
+      const text = this.getAttribute(state) || TEXTS[state];
+      const told = this.line.lastChild;
       this.line.className = state;
-      this.line.lastChild.textContent = this.getAttribute(state) || TEXTS[state];
+      if (told.textContent !== text) told.textContent = text; // is said once
     }
 
-    // One at a time. The field keeps what it has until there is something newer.
+    // For your scripts, too. The field keeps its value until there is a newer one.
     renew() {
-      clearTimeout(this.timer);
       this.working ||= this.fill().finally(() => (this.working = null));
       return this.working;
     }
@@ -99,7 +96,7 @@
         const challenge = await answer.json();
         const solution = await solve(challenge.parameters);
         this.field.value = btoa(JSON.stringify({ challenge, solution }));
-        // A wrong clock neither keeps it for ever nor asks all the time.
+        // By a wrong clock it is neither kept for ever nor asked all the time.
         const left = challenge.parameters.expiresAt * 1000 - Date.now();
         this.keep(Math.min(Math.max(left, 2 * MINUTE), 10 * MINUTE) - MINUTE);
         this.say("done");
@@ -110,23 +107,24 @@
     }
 
     keep(milliseconds) {
+      clearTimeout(this.timer);
       this.until = performance.now() + milliseconds;
-      this.timer = setTimeout(() => document.hidden || this.renew(), milliseconds);
+      this.timer = setTimeout(() => this.renewIfSeen(), milliseconds);
     }
 
-    isOld() {
-      return performance.now() >= this.until;
+    renewIfSeen() {
+      if (this.isConnected && !document.hidden) this.renew();
     }
 
     handleEvent(event) {
-      if (event.type !== "submit") this.isOld() && !document.hidden && this.renew();
-      else if (event.target === this.closest("form") && !this.passing) this.hold(event);
+      const due = this.working || performance.now() >= this.until;
+      if (event.type !== "submit") due && this.renewIfSeen();
+      else if (event.target === this.closest("form") && !this.passing) this.hold(event, due);
     }
 
     // Without a solution the form is sent, too: the server says what is wrong.
-    async hold(event) {
-      const form = event.target;
-      if (this.working || this.isOld()) {
+    async hold(event, due) {
+      if (due) {
         event.preventDefault();
         event.stopImmediatePropagation();
         if (this.waiting) return;
@@ -136,10 +134,9 @@
         await new Promise(setTimeout); // the event must be over
         this.waiting = false;
         this.passing = true;
-        form.requestSubmit(event.submitter);
+        event.target.requestSubmit(event.submitter);
         this.passing = false;
       }
-      clearTimeout(this.timer);
       this.keep(2000); // it is spent: who stays on the page needs another one
       this.until = 0;
     }

@@ -33,12 +33,15 @@ class Page:
         self.script = f'<script src="{server.url}/captcha.js" defer></script>'
         site.pages |= {"/style.css": STYLE, "/sent": "<p id=sent>sent</p>"}
 
-    def open(self, widget=OURS, name="shop.localhost", head="", key=None):
+    def open(
+        self, widget=OURS, name="shop.localhost", head="", key=None, action="/sent"
+    ):
         where = {"url": self.server.url, "key": key or self.key}
         self.site.pages["/"] = (
-            f'{HEAD}{head or self.script}<h1>Sign up</h1><form method="post" '
-            f'action="/sent"><label>Email<input name="email" value="ada@example.com">'
-            f"</label>{widget.format(**where)}"
+            f"{HEAD}{head or self.script}<h1>Sign up</h1>"
+            f'<form method="post" action="{action}">'
+            '<label>Email<input name="email" value="ada@example.com"></label>'
+            f"{widget.format(**where)}"
             '<button name="by" value="button">Send</button></form>'
         )
         self.browser.open(self.site.url("/", name))
@@ -150,6 +153,40 @@ def test_a_script_that_sends_it_has_a_new_token_each_time(page):
     tokens = sent()
     assert len(set(tokens)) == 3
     assert all(page.takes(token, str(n)) for n, token in enumerate(tokens))
+
+
+def test_a_script_that_sends_without_a_submit_event_renews_it_itself(page):
+    page.open()
+    first = page.token()
+    page.browser.run('await document.querySelector("contactapi-captcha").renew()')
+    assert page.token() != first
+    assert page.takes(page.token())
+
+
+def test_a_page_that_a_script_copied_has_one_field(page):
+    """As Turbo and htmx keep a page's history."""
+    page.open()
+    first = page.token()
+    page.browser.run("document.body.innerHTML = document.body.innerHTML")
+    assert until(lambda: page.token() not in ("", first))
+    assert len(page.browser.all("[name=altcha]")) == 1
+
+
+def test_a_real_form_is_taken_and_one_without_a_solution_is_told_why(page):
+    where = f"{page.server.url}/f/{page.key}"
+    page.open(action=where)
+    page.browser.click("button")
+    assert until(lambda: page.browser.url == where)
+    assert "Thank you" in page.browser.text()
+    page.open("", action=where)
+    page.browser.type("input", "bob@example.com")
+    page.browser.click("button")
+    assert until(lambda: page.browser.url == where)
+    assert "captcha" in page.browser.text() and "JavaScript" in page.browser.text()
+    rows = page.server.ask("GET", "/v1/submissions").json["data"]
+    assert [row["fields"] for row in rows] == [
+        {"email": "ada@example.com", "by": "button"}
+    ]
 
 
 FAST = """<script>

@@ -13,7 +13,7 @@ import pytest
 import contactapi
 from doubles import TWILIO
 from extras.pages import PAGE_PATHS
-from processes import SCRIPT, Server, environment, free_port, run, until
+from processes import SCRIPT, Server, environment, free_port, make_key, run, until
 
 SCHEMA_1 = SCRIPT.parent / "tests/store/schema-1.sql"
 
@@ -99,6 +99,22 @@ def test_without_its_extra_webhooks_are_404_that_says_what_is_missing(serve_alon
         answer = server.ask("GET", path)
         missing = "to send webhooks, put extras/webhooks.py beside contactapi.py"
         assert (answer.status, answer.json["error"]["message"]) == (404, missing)
+
+
+def test_without_its_extra_a_key_that_asks_for_a_captcha_lets_nobody_in(serve_alone):
+    server = serve_alone()
+    page = {"Origin": "https://example.com"}
+    for captcha in ("altcha", "service"):
+        options = ("--type", "publishable", "--domain", "example.com")
+        key = make_key(server.env, *options, "--captcha", captcha)
+        assert server.ask("GET", f"/f/{key}/challenge").status == 404
+        body = {"email": "ada@example.com", "altcha": "x", "cap-token": "x"}
+        for path in ("/v1/contacts", f"/f/{key}"):
+            answer = server.ask("POST", path, body, page, key)
+            assert answer.status == 503, answer
+            assert answer.json["error"]["code"] == "unavailable"
+    assert server.ask("GET", "/v1/submissions").json["total"] == 0
+    server.stop()
 
 
 NO_CSV = "to read and write CSV, put extras/spreadsheets.py beside contactapi.py"
