@@ -552,7 +552,7 @@ class Conflict(ApiError):
 
 class Gone(ApiError):
     status, code = 410, "gone"
-    message = "this link has ended: send the form once more, and another one comes"
+    message = "send the form once more: this link is older than 7 days, or not whole"
 
 
 class PayloadTooLarge(ApiError):

@@ -144,7 +144,7 @@ class OptIn:
         return self.office.submissions.accept(caller, row, now)
 
     def refuse(self, row: SubmissionRow) -> None:
-        sql = "INSERT OR IGNORE INTO refusal (hash, at) VALUES (?, ?)"
+        sql = "INSERT INTO refusal (hash, at) VALUES (?, ?) ON CONFLICT DO NOTHING"
         hash = self.sign("address", row.natural_key)
         self.store.run(sql, (hash, self.marks.now()))
 
@@ -282,8 +282,7 @@ def confirmed(rule: Caller) -> str:
 
 
 def refused() -> str:
-    text = "No such mail goes to this address any more, and nothing was confirmed."
-    return page("As you wish", text, "")
+    return page("As you wish", "No such mail goes to your address any more.", "")
 
 
 def gone() -> str:
@@ -291,7 +290,7 @@ def gone() -> str:
     if JSON_MEDIA.search(header(request.environ, "ACCEPT")) and not wants_page():
         raise err
     response.status = err.status
-    return page("This link has ended", err.message, "")
+    return page("This link has ended", f"{err.message}.", "")
 
 
 def page(title: str, text: str, more: Optional[str] = None) -> str:

@@ -211,6 +211,20 @@ def test_recipients_refused_for_now_hold_up_nobody_else(mails):
     assert recipients(mails.drain()) == [OWNER]
 
 
+def test_a_mail_is_listed_by_its_host_and_sent_again_by_hand(mails):
+    submit(mails, form_key(mails))
+    mails.box.answers[OWNER] = "550 5.1.1 No such user"
+    assert mails.drain() == []
+    (shown,) = mails.get("/v1/deliveries").json["data"]
+    assert (shown["host"], shown["state"]) == ("example.com", "failed")
+    assert shown["last_answer"] == "550 5.1.1 No such user"
+    assert OWNER not in mails.get("/v1/deliveries").text
+    mails.box.answers.clear()
+    retried = mails.ask("POST", f"/v1/deliveries/{shown['id']}/retry")
+    assert retried.status_int == 200
+    assert recipients(mails.drain()) == [OWNER]
+
+
 # -- how many
 
 
