@@ -922,24 +922,15 @@ def search_words(text: str) -> list:
 
 def json_spellings(text: str) -> list:
     """Every JSON text that `filter[…]=text` means: 5 is 5, 5.0 and "5"."""
-    spellings = [quote(text)]
-    try:
+    spellings = {quote(text)}
+    with contextlib.suppress(ValueError, RecursionError, InvalidRequest):
         value = DECODER.decode(text)
-    except (ValueError, RecursionError, InvalidRequest):
-        return spellings
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        spellings += number_spellings(value)
-    elif value is None or isinstance(value, bool):
-        spellings.append(dump(value))
-    return spellings
-
-
-def number_spellings(value: Any) -> list:
-    spellings = {dump(value)}
-    if isinstance(value, float) and value.is_integer():
-        spellings.add(dump(int(value)))
-    elif isinstance(value, int) and abs(value) <= 2**53:
-        spellings.add(dump(float(value)))
+        if value is None or isinstance(value, (bool, int, float)):
+            spellings.add(dump(value))
+        if isinstance(value, float) and value.is_integer():
+            spellings.add(dump(int(value)))
+        elif type(value) is int and abs(value) <= 2**53:
+            spellings.add(dump(float(value)))
     return sorted(spellings)
 
 
@@ -1219,7 +1210,8 @@ def body_hash(document: dict) -> str:
 
 
 ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://([^\s/?#@:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]{1,9}))?",
+    r"([a-z][a-z0-9+.-]*)://([^\s/?#@:\[\]\\]+|\[[0-9a-f:.]+\])(?::([0-9]{1,9}))?"
+    r"(?=[/?#]|\Z)",
     re.IGNORECASE,
 )
 DEFAULT_PORT = {"http": "80", "https": "443"}
@@ -1240,7 +1232,7 @@ def clean_domain(text: str) -> str:
         )
     url = text if "://" in text else f"https://{text}"
     match = ORIGIN.match(url)
-    if not match or url[match.end() :][:1] not in ("", "/", "?", "#"):
+    if not match:
         raise ValueError(f"{shown} is no domain: give example.com")
     host, port = clean_rule_host(match[2], shown), match[3]
     if port and not 1 <= int(port) <= 65535:
@@ -1304,9 +1296,7 @@ def origin_of(text: str) -> Optional[tuple]:
     doubtful: `null`, user information, a host with an empty label, or with characters
     that are in no host once it is spelled as browsers do."""
     match = ORIGIN.match(text)
-    if not match or text[match.end() :][:1] not in ("", "/", "?", "#"):
-        return None
-    if len(match[2]) > 253:
+    if not match or len(match[2]) > 253:
         return None
     port = match[3] or DEFAULT_PORT.get(match[1].lower(), "")
     try:
@@ -5403,68 +5393,61 @@ class Gate:
     def count_stranger(self, environ: dict) -> Optional[Standing]:
         return self.limited and self.by_address.count(self.address(environ))
 
+    def window(self, environ: dict, caller: Caller) -> tuple:
+        """Where this caller's requests count, and under which name: a publishable
+        key's by client."""
+        if caller.type == "publishable":
+            return self.by_address, f"{caller.ref} {self.address(environ)}"
+        return self.by_key, caller.ref
+
     def count(self, environ: dict, caller: Caller) -> None:
+        """All clients of a publishable key together have ten times as much as one."""
         if not self.limited:
             return
-        if caller.type == "publishable":
-            standing = self.count_visitor(environ, caller)
-        else:
-            standing = self.by_key.count(caller.ref)
+        window, who = self.window(environ, caller)
+        standing = window.count(who)
+        if standing.allowed and caller.type == "publishable":
+            together = self.by_form.count(caller.ref)
+            if not together.allowed:
+                window.give_back(who)
+                standing = Standing(False, standing.remaining + 1, together.seconds)
         environ["contactapi.standing"] = standing
         if not standing.allowed:
             raise RateLimited(standing.seconds)
 
     def uncount(self, environ: dict, caller: Caller) -> None:
-        """What a secret or restricted key asked for is refused with 429 after all."""
+        """What was let in is refused with 429 after all."""
         if self.limited:
-            self.by_key.give_back(caller.ref)
-            environ["contactapi.standing"] = self.by_key.standing(caller.ref)
-
-    def count_visitor(self, environ: dict, caller: Caller) -> Standing:
-        """A publishable key's client has a window of its own, all of them together
-        one that is ten times larger."""
-        visitor = self.visitor(environ, caller)
-        standing = self.by_address.count(visitor)
-        if standing.allowed:
-            together = self.by_form.count(caller.ref)
-            if not together.allowed:
-                self.by_address.give_back(visitor)
-                return Standing(False, standing.remaining + 1, together.seconds)
-        return standing
+            window, who = self.window(environ, caller)
+            window.give_back(who)
+            if caller.type == "publishable":
+                self.by_form.give_back(caller.ref)
+            environ["contactapi.standing"] = window.standing(who)
 
     def count_bytes(self, environ: dict, caller: Caller, size: int) -> None:
         """What a visitor sends to be kept: 1 MiB an hour, 64 MiB a day by all visitors
         of a key. RateLimited beyond; then the request does not count either."""
         if not self.limited:
             return
-        visitor = self.visitor(environ, caller)
+        _, visitor = self.window(environ, caller)
         standing = self.bytes_by_visitor.count(visitor, size)
         if standing.allowed:
             standing = self.bytes_by_form.count(caller.ref, size)
             if standing.allowed:
                 return
             self.bytes_by_visitor.give_back(visitor, size)
-        self.by_form.give_back(caller.ref)
-        self.by_address.give_back(visitor)
-        environ["contactapi.standing"] = self.by_address.standing(visitor)
+        self.uncount(environ, caller)
         raise RateLimited(standing.seconds)
-
-    def visitor(self, environ: dict, caller: Caller) -> str:
-        return f"{caller.ref} {self.address(environ)}"
 
     def show_standing(self, environ: dict) -> None:
         """For a request that was refused before its key was asked for (404, 405, 413):
         a valid key is shown its window, without one the client's window counts."""
-        if not self.limited:
-            return
-        caller = self.identify(environ)
-        if caller is None:
-            self.count_stranger(environ)
-        elif caller.type == "publishable":
-            visitor = self.visitor(environ, caller)
-            environ["contactapi.standing"] = self.by_address.standing(visitor)
+        caller = self.limited and self.identify(environ)
+        if caller:
+            window, who = self.window(environ, caller)
+            environ["contactapi.standing"] = window.standing(who)
         else:
-            environ["contactapi.standing"] = self.by_key.standing(caller.ref)
+            self.count_stranger(environ)
 
     def address(self, environ: dict) -> str:
         address = client_address(environ, self.config)
@@ -6657,6 +6640,8 @@ class Parser:
     taken, limit = 0, 0  # how many these were, and may be
     expect_continue = False  # the client waits for a word before it sends them
     read_at = 0.0  # when the last byte was read
+    taken_at = 0.0  # when a thread of a lane began with it
+    connection = None  # that thread's, by which it can be ended
 
     def __init__(self, app: Api, environ: dict):
         self.app, self.head = app, bytearray()
@@ -6903,16 +6888,21 @@ class Channel(HTTPChannel):
     # requests
 
     def received(self, data: bytes) -> None:
+        if self.is_ending():  # nothing is read after a refusal
+            return
         if self.request is None and data.startswith(self.TLS_HANDSHAKE):
             self.will_close = True
         self.unread += data
         self.parse()
 
+    def is_ending(self) -> bool:
+        return self.refused or self.will_close or self.close_when_flushed
+
     def parse(self) -> None:
         """Bytes to the next request, some kilobytes of a head at a time: what is left
         is copied for each (a body goes as a whole)."""
         while self.unread and not (self.in_hand or self.total_outbufs_len):
-            if self.will_close or self.close_when_flushed:
+            if self.is_ending():
                 return
             if self.request is None:
                 environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
@@ -6928,6 +6918,7 @@ class Channel(HTTPChannel):
                 self.request = None
             elif request.completed:
                 request.read_at, self.in_hand = time.monotonic(), True
+                self.refused = request.error is not None
                 self.server.put(self.server.task_dispatcher.serve, self)
 
     def finish(self) -> None:
@@ -6961,7 +6952,6 @@ class Channel(HTTPChannel):
     def answer(self, environ: dict, status: str, headers: list, body: Any) -> None:
         length = next((int(v) for name, v in headers if name == "Content-Length"), None)
         self.streams = length is None and status[:3] not in ("204", "304")
-        self.refused = "contactapi.refusal" in environ
         chunked = self.streams and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
         last = self.streams or self.refused or self.is_last(environ)
         if (length or 0) > 2**16:
@@ -7312,16 +7302,6 @@ def failure_of(work: Callable) -> Optional[Exception]:
         return err
 
 
-@dataclass
-class Running:
-    """What a thread of a lane has in hand: ended from outside by its connection."""
-
-    channel: Channel
-    environ: dict
-    began: float
-    connection: Optional[sqlite3.Connection] = None
-
-
 class Lane:
     """Threads for what takes longer. Of those that wait the first goes whose workspace
     and key have not had their share."""
@@ -7332,7 +7312,7 @@ class Lane:
         self.name, self.app = name, app
         self.for_workspace, self.for_key = max(1, threads // 2), 2
         self.waiting, self.ending = deque(), False
-        self.running = {}  # thread -> Running
+        self.running = []  # channels that a thread has in hand
         self.changed = threading.Condition()
         self.threads = [
             threading.Thread(target=self.run, name=f"{name}-{number}", daemon=True)
@@ -7350,32 +7330,33 @@ class Lane:
             self.changed.notify_all()
 
     def run(self) -> None:
-        while (taken := self.take()) is not None:
+        while (channel := self.take()) is not None:
+            request = channel.request
             try:
                 # Not before: 15 threads at rest would hold 2 MB for theirs.
-                taken.connection = self.app.store.reading.connection()
-                self.serve(taken.channel, taken.environ)
+                request.connection = self.app.store.reading.connection()
+                self.serve(channel, request.environ)
             except Exception as err:
                 log_failure("server", err)
             with self.changed:
-                del self.running[threading.current_thread()]
+                self.running.remove(channel)
                 self.changed.notify_all()
+            channel.server.put(channel.finish)
 
-    def take(self) -> Optional[Running]:
+    def take(self) -> Optional[Channel]:
         with self.changed:
             while not self.ending:
                 for channel in self.waiting:
-                    environ = channel.request.environ
-                    if self.has_share(environ["contactapi.caller"]):
+                    if self.has_share(channel.request.environ["contactapi.caller"]):
                         self.waiting.remove(channel)
-                        now = time.monotonic()
-                        taken = Running(channel, environ, now)
-                        self.running[threading.current_thread()] = taken
-                        return taken
+                        channel.request.taken_at = time.monotonic()
+                        self.running.append(channel)
+                        return channel
                 self.changed.wait()
 
     def has_share(self, caller: Caller) -> bool:
-        others = [r.environ["contactapi.caller"] for r in self.running.values()]
+        environs = [channel.request.environ for channel in self.running]
+        others = [environ["contactapi.caller"] for environ in environs]
         of_workspace = sum(other.workspace == caller.workspace for other in others)
         of_key = sum(other.ref == caller.ref for other in others)
         return of_workspace < self.for_workspace and of_key < self.for_key
@@ -7386,16 +7367,16 @@ class Lane:
         if channel.connected:
             environ["contactapi.answer"] = self.app.whole_answer(environ)
             channel.service()
-        channel.server.put(channel.finish)
 
     def end_overdue(self, now: float) -> None:
         """Ends what runs too long, or for a client that has gone."""
         with self.changed:
-            for taken in self.running.values():
-                if now - taken.began > self.LONGEST or taken.channel.is_gone():
-                    taken.environ["contactapi.ended"] = True
-                    if taken.connection:
-                        taken.connection.interrupt()
+            for channel in self.running:
+                request = channel.request
+                if now - request.taken_at > self.LONGEST or channel.is_gone():
+                    request.environ["contactapi.ended"] = True
+                    if request.connection:
+                        request.connection.interrupt()
 
 
 # -- the server
