@@ -443,6 +443,7 @@ EXTRAS = (
         ("CONTACTAPI_SMTP_URL", "CONTACTAPI_MAIL_FROM"),
         commands={"mail": "send a test mail, and print the server's words"},
     ),
+    Extra("history", "read what happened", paths=("/v1/events", "/v1/stats")),
     Extra("spreadsheets", "read and write CSV", files=(".csv",)),
     Extra(
         "pages",
@@ -2915,7 +2916,6 @@ class Events:
             return draft
         return draft._replace(base=base or last, data=data)
 
-    MOST = 2**22
     SELECT = (
         "SELECT id, type, created_at, key, record, data, changed, submission_id, "
         "(SELECT data FROM event AS whole WHERE whole.id = event.base) FROM event "
@@ -2924,9 +2924,9 @@ class Events:
     def one(self, number: int) -> Optional["EventRow"]:
         """None where it has been erased."""
         row = self.store.row(self.SELECT + "WHERE id = ?", (number,))
-        return row and self._told(row)
+        return row and self.told(row)
 
-    def _told(self, row: tuple) -> Optional["EventRow"]:
+    def told(self, row: tuple) -> Optional["EventRow"]:
         """With the data that it does not hold itself."""
         *columns, submission, base = row
         event = EventRow(*columns)
@@ -2934,56 +2934,6 @@ class Events:
             data = self.submission(submission)
             return data and event._replace(data=data)
         return event._replace(data=whole(base, event.data)) if base else event
-
-    def page(self, workspace: int, after: Optional[int], limit: int) -> "EventPage":
-        """Events behind a position, in the order of their commits; InvalidCursor if
-        some behind it have expired."""
-        (expired,) = self.store.row(
-            "SELECT expired FROM workspace WHERE id = ?", (workspace,)
-        )
-        if after is not None and after < expired:
-            message = "events after this one have expired: read everything again"
-            raise InvalidCursor(message, "after")
-        after = expired if after is None else after
-        where = "WHERE workspace_id = ? AND id > ? ORDER BY id LIMIT ?"
-        return self._some(where, (workspace, after), limit, after)
-
-    def _some(self, where: str, params: tuple, limit: int, after: int) -> "EventPage":
-        """`limit` events, or fewer that fill MOST characters."""
-        rows, size = [], 0
-        for row in self.store.run(self.SELECT + where, (*params, limit + 1)):
-            if len(rows) == limit or size > self.MOST:
-                return EventPage(rows, rows[-1].id, True)
-            rows.append(self._told(row))
-            size += len(rows[-1].data)
-        return EventPage(rows, rows[-1].id if rows else after, False)
-
-    def history(
-        self,
-        owner: str,
-        subject: int,
-        record: str,
-        before: Optional[int],
-        limit: int,
-        submissions: bool = False,
-    ) -> "EventPage":
-        """Events of one record older than a position, newest first; `submissions`: and
-        of those that made or changed it."""
-        before = 2**63 - 1 if before is None else before
-        also = " OR submission_id IS NOT NULL" * submissions
-        where = (
-            f"WHERE subject = ? AND owner = ? AND (record = ?{also}) AND id < ? "
-            "AND NOT restated ORDER BY id DESC LIMIT ?"
-        )
-        return self._some(where, (subject, owner, record, before), limit, before)
-
-    def newest(self, workspace: int) -> int:
-        """The position of the workspace's last event, be it still kept or not."""
-        sql = (
-            "SELECT max(expired, (SELECT coalesce(max(id), 0) FROM event "
-            "WHERE workspace_id = ?1)) FROM workspace WHERE id = ?1"
-        )
-        return self.store.row(sql, (workspace,))[0]
 
     def expire(self, before: int) -> int:
         """Deletes events older than `before`, some at a time; how many there were. The
@@ -3059,12 +3009,6 @@ class Draft(NamedTuple):
     base: Optional[int] = None
     restated: bool = False
     submission: Optional[int] = None  # the number of its row
-
-
-class EventPage(NamedTuple):
-    rows: list
-    last: int  # the position to go on from
-    more: bool
 
 
 class EventRow(NamedTuple):
@@ -3522,18 +3466,6 @@ class Records(Listed):
 
         return work
 
-    def history(
-        self,
-        workspace: int,
-        uid: Optional[str],
-        before: Optional[int],
-        limit: int,
-        submissions: bool = False,
-    ) -> EventPage:
-        row = self.get(workspace, uid)
-        what = self.kind.name, row.id, self.kind.ref(row.uid)
-        return self.events.history(*what, before, limit, submissions)
-
     # imports and exports
 
     BATCH = (2000, 2**19)  # lines, characters
@@ -3698,18 +3630,6 @@ class Records(Listed):
         return len(text) if text.isascii() else len(text.encode())
 
     # lists and figures
-
-    def per_day(self, workspace: int, days: int) -> list:
-        """(date, how many were made on it) for the last days, today the last."""
-        day = 86_400_000_000
-        today = micros(self.clock()) // day
-        sql = (
-            f"SELECT created_at / {day}, count(*) FROM {self.kind.table} "
-            "WHERE workspace_id = ? AND created_at >= ? GROUP BY 1"
-        )
-        first = today - days + 1
-        made = dict(self.store.rows(sql, (workspace, first * day)))
-        return [(iso(n * day)[:10], made.get(n, 0)) for n in range(first, today + 1)]
 
     def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
         return self.total(workspace) if filters == UNFILTERED else None
@@ -4752,20 +4672,6 @@ class NativeWire(Wire):
         return dump(call_document(row))
 
     @staticmethod
-    def event(row: EventRow) -> str:
-        return (
-            f'{{"id":"{event_id(row.id)}","type":"{row.type}",'
-            f'"created_at":"{iso(row.created_at)}","key":"{row.key}",'
-            f'"record":"{row.record}","data":{row.data},"changed":{row.changed}}}'
-        )
-
-    @classmethod
-    def events(cls, page: EventPage) -> str:
-        data, last = ",".join(map(cls.event, page.rows)), event_id(page.last)
-        more = dump(page.more)
-        return f'{{"data":[{data}],"next_after":"{last}","has_more":{more}}}'
-
-    @staticmethod
     def gone(ref: str) -> str:
         """What the log keeps of what was deleted."""
         return dump({"id": ref})
@@ -4775,36 +4681,8 @@ class NativeWire(Wire):
         return dump({"id": kind.ref(uid), "deleted": True})
 
     @staticmethod
-    def erased(kind: Kind, uid: str, events: int) -> str:
-        return dump({"id": kind.ref(uid), "erased": events})
-
-    @staticmethod
     def report(report: Report) -> str:
         return dump(report.body())
-
-    @staticmethod
-    def stats(totals: dict, days: list, last: int) -> str:
-        daily = [{"date": date, "contacts": made} for date, made in days]
-        return dump({**totals, "daily": daily, "last_event": event_id(last)})
-
-    @classmethod
-    def subject(
-        cls, row: Row, calls: list, sent: Iterator[list], events: Iterator[EventRow]
-    ) -> Iterator[str]:
-        """All that is held on a person, in pieces."""
-        told = ",".join(map(cls.call, calls))
-        yield f'{{"contact":{cls.one(CONTACTS, row)},"calls":[{told}],"submissions":['
-        yield from with_commas(cls.one(SUBMISSIONS, r) for rows in sent for r in rows)
-        yield '],"history":['
-        yield from with_commas(map(cls.event, events))
-        yield "]}"
-
-
-def with_commas(texts: Iterator[str]) -> Iterator[str]:
-    comma = ""
-    for text in texts:
-        yield comma + text
-        comma = ","
 
 
 def submission_text(row: SubmissionRow, time: Callable) -> str:
@@ -6185,26 +6063,6 @@ def add_submission(app: Api, submissions: Submissions) -> None:
         return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
 
-def add_history(app: Api, records: Records) -> None:
-    """What happened to one record."""
-    kind = records.kind
-    base = f"/v1/{kind.plural}/<ref>/history"
-
-    @app.get(base, needs=(kind.read,), lane="long")
-    def get_history(caller: Caller, ref: str) -> str:
-        after, limit = read_place()
-        what = caller.workspace, kind.uid(ref), after, limit
-        page = records.history(*what, caller.may(SUBMISSIONS.read))
-        return NativeWire.events(page)
-
-    @app.delete(base, needs=(kind.write,))
-    def erase_history(caller: Caller, ref: str) -> Write:
-        uid = kind.uid(ref)
-        work = records.erase_history(caller, uid)
-        look = functools.partial(records.get, caller.workspace, uid)
-        return Write(work, lambda n: NativeWire.erased(kind, uid, n), look)
-
-
 JSONL = ("application/jsonl", "application/x-ndjson")
 
 
@@ -6286,44 +6144,6 @@ class Stream:
 
     def close(self) -> None:
         leave_slot(self.environ)
-
-
-def add_events(app: Api, services: Services) -> None:
-    @app.get("/v1/events", needs=(EVERYTHING,), lane="long")
-    def list_events(caller: Caller) -> str:
-        after, limit = read_place()
-        return NativeWire.events(services.events.page(caller.workspace, after, limit))
-
-    @app.get("/v1/stats", needs=(EVERYTHING,), lane="long")
-    def stats(caller: Caller) -> str:
-        workspace = caller.workspace
-        counted = {**services.records, "calls": services.calls}
-        totals = {name: one.total(workspace) for name, one in counted.items()}
-        totals["submissions"] = services.submissions.counts(workspace)
-        days = services.contacts.per_day(workspace, 30)
-        return NativeWire.stats(totals, days, services.events.newest(workspace))
-
-
-def add_subject_export(app: Api, services: Services) -> None:
-    """All that is held on a person, for an access request."""
-    contacts = services.contacts
-    needs = ("contacts:read", "calls:read", SUBMISSIONS.read)
-
-    @app.get("/v1/contacts/<ref>/export", needs=needs, lane="export")
-    def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
-        workspace = caller.workspace
-        row = contacts.get(workspace, CONTACTS.uid(ref))
-        called = services.calls.of_contact(workspace, row.id)
-        sent = services.submissions.of_person(workspace, row)
-        events = every_event(contacts, workspace, row.uid)
-        return streamed(NativeWire.subject(row, called, sent, events))
-
-
-def every_event(contacts: Records, workspace: int, uid: str) -> Iterator[EventRow]:
-    before, more = None, True
-    while more:
-        rows, before, more = contacts.history(workspace, uid, before, 100, True)
-        yield from rows
 
 
 def add_read(app: Api, wire: type, records: Records) -> None:
@@ -6588,14 +6408,6 @@ def read_call_filters(query: dict) -> CallFilters:
     if until is not None and len(query["date_to"]) == len("2026-07-04"):
         until += 86_400_000_000 - 1  # a bare date is meant to its end
     return CallFilters(status, contact, since, until)
-
-
-def read_place() -> tuple:
-    """(`after` as a position or None, `limit`)."""
-    query = dict(read_query())
-    after = query.get("after")
-    position = None if after is None else parse_event_id(after)
-    return position, whole_number(query, "limit", 100, 1000)
 
 
 def read_submission() -> tuple:
@@ -7723,7 +7535,6 @@ def make_app(
     for records in services.records.values():
         add_native(app, records)
         add_native_record(app, records)
-        add_history(app, records)
         add_files(app, records)
         for wire in WIRES:
             if records.kind in wire.shapes:
@@ -7731,8 +7542,6 @@ def make_app(
     add_submissions(app, services.submissions)
     add_submission(app, services.submissions)
     add_lines(app, services.submissions)
-    add_subject_export(app, services)
-    add_events(app, services)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
     add_call(app, services.calls)

@@ -81,11 +81,13 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
     assert server.ask("POST", f"{path}/twilio").status == 404
     for path in (
         *("/healthz", "/v1/contacts", "/v1/companies"),
-        *("/v1/contacts.jsonl", "/v1/events", "/v1/stats", f"/v1/contacts/{ref}"),
-        *(f"/v1/contacts/{ref}/history", f"/v1/contacts/{ref}/export"),
+        *("/v1/contacts.jsonl", f"/v1/contacts/{ref}", "/v1/submissions"),
         *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
     ):
         assert server.ask("GET", path).status == 200, path
+    for path in ("/v1/events", "/v1/stats"):
+        message = server.ask("GET", path).json["error"]["message"]
+        assert message.endswith("put extras/history.py beside contactapi.py")
     for path in PAGE_PATHS:
         error = server.ask("GET", path).json["error"]
         missing = "to serve pages/, put extras/pages.py beside contactapi.py"

@@ -9,6 +9,7 @@ import pytest
 
 import contactapi
 from client import PAGE, UNKNOWN, history
+from extras.history import feed
 from extras.upkeep import problems
 
 HALF = 65536 // 2
@@ -54,7 +55,7 @@ def events(client):
     rows = [(count[number], count.get(base), data) for number, base, data in stored]
     told, after, more = [], None, True
     while more:
-        page = client.services.events.page(client.workspace, after, 1000)
+        page = feed(client.services.events, client.workspace, after, 1000)
         told, after, more = told + page.rows, page.last, page.more
     return rows, [row.data for row in told if row.type.startswith("c")]
 
