@@ -106,9 +106,21 @@ POSTS = {
 }
 
 
-@pytest.mark.parametrize(("body", "headers", "status"), POSTS.values(), ids=POSTS)
+FORM_POSTS = {
+    "a form": (ADA, PAGE, 200),
+    "a form's error": ({"email": "x"}, PAGE, 400),
+    "a form of another page": (ADA, ["Origin: https://evil.test"], 403),
+    "a robot's form": ({**ADA, "_gotcha": "x"}, PAGE, 200),
+}
+ALL_POSTS = [("/v1/contacts", *post) for post in POSTS.values()]
+ALL_POSTS += [("/f/{}", *post) for post in FORM_POSTS.values()]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"), ALL_POSTS, ids=[*POSTS, *FORM_POSTS]
+)
 def test_a_publishable_keys_answer_leaves_on_the_grid(
-    served, monkeypatch, body, headers, status
+    served, monkeypatch, path, body, headers, status
 ):
     """At a whole number of steps after its last byte was read, errors too."""
     assert contactapi.GRID == 0.025
@@ -123,7 +135,7 @@ def test_a_publishable_keys_answer_leaves_on_the_grid(
     monkeypatch.setattr(contactapi.Channel, "service", note)
     key = client.key("publishable", domains=["example.com"])
     with Wire(client.address[1]) as wire:
-        wire.send(request_bytes("POST", "/v1/contacts", body, key, headers))
+        wire.send(request_bytes("POST", path.format(key), body, key, headers))
         assert wire.read().status == status
     assert left[0] >= 1 and left[0] % 1 < 0.5
 
@@ -144,3 +156,27 @@ def test_a_large_page_comes_whole_and_its_connection_goes_on(served, letter):
         assert head["content-length"] == str(len(answer.body))
         wire.send(request_bytes("GET", f"/v1/contacts/{refs[0]}", key=key))
         assert wire.read().json["id"] == refs[0]
+
+
+def test_a_form_whose_captcha_takes_long_goes_on_in_the_long_lane(served):
+    """And is read, counted and kept once."""
+    client, asked = served(CONTACTAPI_RATE_LIMIT="10/60"), []
+
+    def check(caller, post):
+        asked.append((threading.current_thread().name, post.tokens))
+        contactapi.go_to("long")
+        return contactapi.Verdict()
+
+    client.services.submissions.checks["service"] = check
+    key = client.key("publishable", domains=["example.com"], captcha="service")
+    form = b"message=Hello&cf-turnstile-response=token"
+    headers = [*PAGE, "Content-Type: application/x-www-form-urlencoded"]
+    with Wire(client.address[1]) as wire:
+        wire.send(request_bytes("POST", f"/f/{key}", form, None, headers))
+        answer = wire.read()
+    assert (answer.status, answer.headers["ratelimit"]) == (200, '"key";r=9;t=60')
+    threads, tokens = zip(*asked)
+    assert tokens == ({"cf-turnstile-response": "token"},) * 2
+    assert threads[1].startswith("long-")
+    (row,) = client.get("/v1/submissions").json["data"]
+    assert row["fields"] == {"message": "Hello"}
