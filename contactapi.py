@@ -71,14 +71,7 @@ from urllib.parse import quote as percent_encode
 try:
     import multipart
     import peewee
-    from bottle import (
-        Bottle,
-        HTTPError,
-        HTTPResponse,
-        html_escape,
-        request,
-        response,
-    )
+    from bottle import Bottle, HTTPError, HTTPResponse, html_escape, request, response
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
     from waitress.buffers import OverflowableBuffer
@@ -1385,42 +1378,37 @@ CAPTCHAS = ("none", "altcha", "service")
 def clean_notify(value: Any) -> tuple:
     texts = [text for text in map(trim, value) if text] if is_texts(value) else None
     if texts is None or len(texts) > 10 or not all(map(is_email, texts)):
-        raise ValueError("an array of at most 10 email addresses")
+        raise ValueError
     return tuple(dict.fromkeys(texts))
 
 
 def clean_redirect(value: Any) -> Optional[str]:
     url = web_url(value) if isinstance(value, str) else None
     if url is None and value not in (None, ""):
-        raise ValueError("an absolute URL such as https://example.com/thanks, or null")
+        raise ValueError
     return url
 
 
-def clean_captcha(value: Any) -> str:
-    if value not in CAPTCHAS:
-        raise ValueError("none, altcha or service")
-    return value
-
-
-def clean_confirm(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def clean_keep_days(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 36500:
-        raise ValueError("a number of days up to 36500; 0 is for ever")
-    return value
-
-
-CLEAN_SETTING = {
-    "notify": clean_notify,
-    "redirect": clean_redirect,
-    "captcha": clean_captcha,
-    "confirm": clean_confirm,
-    "keep_days": clean_keep_days,
+CHOICES = {"captcha": CAPTCHAS, "confirm": (False, True), "keep_days": range(36_501)}
+WHAT_FITS = {
+    "notify": "an array of at most 10 email addresses",
+    "redirect": "an absolute URL such as https://example.com/thanks, or null",
+    "captcha": "none, altcha or service",
+    "confirm": "true or false",
+    "keep_days": "a number of days up to 36500; 0 is for ever",
 }
+
+
+def clean_setting(name: str, value: Any) -> Any:
+    """ValueError for what does not fit."""
+    if name == "notify":
+        return clean_notify(value)
+    if name == "redirect":
+        return clean_redirect(value)
+    kind = type(FormSettings._field_defaults[name])
+    if type(value) is not kind or value not in CHOICES[name]:
+        raise ValueError
+    return value
 
 
 def clean_settings(type: str, settings: dict) -> FormSettings:
@@ -1431,9 +1419,9 @@ def clean_settings(type: str, settings: dict) -> FormSettings:
     cleaned = {}
     for name, value in settings.items():
         try:
-            cleaned[name] = CLEAN_SETTING[name](value)
-        except ValueError as err:
-            raise InvalidRequest(f"{name} is {err}", name) from None
+            cleaned[name] = clean_setting(name, value)
+        except ValueError:
+            raise InvalidRequest(f"{name} is {WHAT_FITS[name]}", name) from None
     return FormSettings(**cleaned)
 
 
@@ -1450,14 +1438,14 @@ BOUNDARY = re.compile(
 )
 
 
+def decoded_pairs(text: str, most: int) -> list:
+    """ValueError for more of them, and for what is not UTF-8."""
+    return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=most)
+
+
 def urlencoded_pairs(body: bytes) -> list:
     try:
-        return parse_qsl(
-            body.decode(),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MOST_VALUES,
-        )
+        return decoded_pairs(body.decode(), MOST_VALUES)
     except ValueError:
         message = f"the form is not in UTF-8, or has more than {MOST_VALUES} values"
         raise InvalidRequest(message) from None
@@ -4911,18 +4899,6 @@ PAGE = (
 )
 
 
-def small_page(title: str, text: str, more: str) -> str:
-    """`more` is HTML."""
-    text = html_escape(text[:1].upper() + text[1:])
-    return PAGE.format(title=html_escape(title), text=text, more=more, style=PAGE_STYLE)
-
-
-def link_back(url: str) -> str:
-    """To the site whose form it was, if that is known."""
-    shown = html_escape(url.partition("://")[2].strip("/"))
-    return f'<p><a href="{html_escape(url)}">Back to {shown}</a></p>' if url else ""
-
-
 # -- which wire is whose
 
 
@@ -5032,10 +5008,7 @@ def read_query() -> list:
     if not text:
         return []
     try:
-        text = text.encode("latin-1").decode("utf-8")
-        return parse_qsl(
-            text, keep_blank_values=True, errors="strict", max_num_fields=100
-        )
+        return decoded_pairs(text.encode("latin-1").decode(), 100)
     except ValueError:
         raise InvalidRequest("the query string cannot be read") from None
 
@@ -5731,12 +5704,22 @@ def wants_page() -> bool:
 
 
 def page_of(title: str, text: str, more: Optional[str] = None) -> str:
-    """A page of our own as the answer, with a way back unless `more` is said."""
+    """A page of our own as the answer; `more` is HTML, a way back unless it is said."""
     policy = PAGE_POLICY.replace("style-src", f"style-src 'sha256-{STYLE_HASH}'")
     response.set_header("Content-Security-Policy", policy)
     response.content_type = "text/html; charset=utf-8"
-    more = link_back(way_back()) if more is None else more
-    return small_page(title, text, more)
+    text = text[:1].upper() + text[1:]
+    shown = {"title": html_escape(title), "text": html_escape(text)}
+    more = link_back() if more is None else more
+    return PAGE.format(**shown, style=PAGE_STYLE, more=more)
+
+
+def link_back() -> str:
+    url = way_back()
+    if not url:
+        return ""
+    site = html_escape(url.partition("://")[2].strip("/"))
+    return f'<p><a href="{html_escape(url)}">Back to {site}</a></p>'
 
 
 def way_back() -> str:
