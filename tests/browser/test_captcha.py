@@ -5,7 +5,7 @@ import re
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from browsers import form_key
+from browsers import PACKAGES, SCHEMES, form_key
 from processes import SCRIPT, until
 
 WIDGET = SCRIPT.with_name("pages") / "captcha.js"
@@ -269,7 +269,7 @@ def test_it_is_readable_at_both_widths_in_both_schemes(page):
     """Look at them: SCREENSHOTS=folder pytest tests/browser -k readable."""
     states = {
         "done": page.open,
-        "working": lambda: page.open(head=HARD.replace("40", "9999") + page.script),
+        "working": lambda: page.open(head=HARD.replace("20", "9999") + page.script),
         "failed": lambda: page.open(key="ck_pub_none"),
         "insecure": lambda: page.open(name="shop.test"),
     }
@@ -278,9 +278,19 @@ def test_it_is_readable_at_both_widths_in_both_schemes(page):
         assert page.says(state)
         shots = page.browser.shoot(f"captcha-{state}")
         assert len({shot.read_bytes() for shot in shots}) == 4
-        page.browser.look_like(390)
-        assert not page.browser.is_wider_than_the_screen()
+        for scheme in SCHEMES:
+            page.browser.look_like(390, scheme)
+            assert not page.browser.is_wider_than_the_screen()
+            assert page.browser.run(AXE) == []
         page.browser.look_like(1280)
+
+
+AXE = (
+    (PACKAGES / "axe-core" / "axe.min.js").read_text()
+    + """
+    const {violations} = await axe.run("form")
+    return violations.map(found => found.help)"""
+)
 
 
 # -- ALTCHA's
