@@ -58,9 +58,14 @@ class Deliveries:
 
     def page(self, workspace: int, number: int, size: int) -> list:
         """Newest first."""
-        sql = f"{self.SELECT} ORDER BY delivery.id DESC LIMIT ? OFFSET ?"
         offset = min((number - 1) * size, 2**62)
-        return list(map(Row._make, self.store.rows(sql, (workspace, size, offset))))
+        sql = (
+            f"{self.SELECT} AND delivery.id IN (SELECT id FROM delivery "
+            "WHERE workspace_id = ? AND call_id IS NULL ORDER BY id DESC "
+            "LIMIT ? OFFSET ?) ORDER BY delivery.id DESC"
+        )
+        rows = self.store.rows(sql, (workspace, workspace, size, offset))
+        return list(map(Row._make, rows))
 
     def total(self, workspace: int) -> int:
         sql = "SELECT count(*) FROM delivery WHERE workspace_id = ? AND call_id IS NULL"

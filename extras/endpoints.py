@@ -172,7 +172,7 @@ class Webhooks:
         if sent.get("url", hook.url) != hook.url:
             anywhere = caller.ref == "cli"
             changes["url"] = clean_url(sent["url"], hook.shape, anywhere)
-            changes["anywhere"] = anywhere
+            changes |= {"anywhere": anywhere, "failing_since": None}
         if "events" in sent:
             changes["events"] = clean_events(sent["events"] or [], hook.shape)
         if sent.get("enabled", hook.enabled) != hook.enabled:
@@ -188,7 +188,7 @@ class Webhooks:
         self.store.fetch(Webhook.update(changes).where(Webhook.id == hook.id))
         for name, value in changes.items():
             setattr(hook, name, value)
-        if "enabled" in changes:
+        if changes.keys() & {"enabled", "url"}:
             turn = self.outbox.release if hook.enabled else self.outbox.hold
             turn(hook.ref)
 

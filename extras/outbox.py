@@ -79,18 +79,12 @@ class Outbox:
         self.store.after.add(self.wake.set)
 
     def begin(self) -> None:
-        """At a server's start all that waits after a try is due, oldest first."""
+        """At a server's start all that waits is due, unless its endpoint is held."""
+        sql = "SELECT name FROM endpoint WHERE due_at IS NOT NULL AND free_at < ?"
 
         def work() -> None:
-            self.store.run(
-                "UPDATE delivery SET due_at = created_at WHERE state = ? AND tries > 0",
-                (WAITING,),
-            )
-            begins_anew = (
-                "UPDATE endpoint SET failures = 0, free_at = 0 WHERE free_at < ?"
-            )
-            self.store.run(begins_anew, (self.NEVER,))
-            self.store.run(self.IS_DUE)
+            for (endpoint,) in self.store.rows(sql, (self.NEVER,)):
+                self.release(endpoint)
 
         self.store.write(work)
 
@@ -279,11 +273,16 @@ class Outbox:
         self._set_free_at(endpoint, 0)
 
     def hold(self, endpoint: str) -> None:
-        """What waits in it stays."""
+        """What waits for it stays."""
         self._set_free_at(endpoint, self.NEVER)
 
     def release(self, endpoint: str) -> None:
-        """What waits in it is due."""
+        """What waits after a try is due, oldest first."""
+        self.store.run(
+            "UPDATE delivery SET due_at = created_at WHERE endpoint = ? "
+            "AND due_at IS NOT NULL AND state = ? AND tries > 0",
+            (endpoint, WAITING),
+        )
         self._set_free_at(endpoint, 0)
 
     def _set_free_at(self, endpoint: str, free_at: int) -> None:

@@ -510,6 +510,28 @@ def test_five_days_of_nothing_but_failures_disable_the_endpoint(api, receiver):
     )
 
 
+def test_what_waits_goes_at_once_to_a_new_url(api, receiver):
+    hook, row = met_with(api, receiver, (503, b"", {"Retry-After": "86400"}))
+    cli = contactapi.operator("cli")
+    change = Webhooks(api.services).update(
+        cli, hook.ref, {"url": f"{receiver.url}/new"}
+    )
+    api.services.store.write(change)
+    send(api)
+    assert [path for path, _, _ in receiver.requests] == ["/", "/new"]
+    assert deliveries(api)[0]["state"] == "delivered"
+
+
+def test_what_had_failed_goes_at_once_when_its_endpoint_is_enabled(api, receiver):
+    hook, row = met_with(api, receiver, (503, b"", {"Retry-After": "86400"}))
+    patch(api, hook.ref, {"enabled": False})
+    send(api)
+    assert len(receiver.requests) == 1
+    patch(api, hook.ref, {"enabled": True})
+    send(api)
+    assert deliveries(api)[0]["state"] == "delivered"
+
+
 def test_a_success_ends_the_five_days(api, receiver):
     hook, _ = met_with(api, receiver, (500, b"", {}))
     api.turn(4 * DAY)
