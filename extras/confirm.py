@@ -12,6 +12,7 @@ from bottle import request, response
 
 from contactapi import (
     ACCEPTED,
+    BASE32_UID,
     HELD,
     JSON_MEDIA,
     UNCONFIRMED,
@@ -22,6 +23,7 @@ from contactapi import (
     RateLimited,
     SubmissionRow,
     Write,
+    go_to,
     header,
     operator,
     page_of,
@@ -32,6 +34,7 @@ from extras.letters import DAY, HOUR, Mail, Office, rows_of, shown_site, spelled
 from extras.senders import DeliveryRow
 
 CONFIRM = "confirm"
+TOKEN = re.compile(f"({BASE32_UID.pattern})-([0-9a-f]{{1,12}})-([0-9a-f]{{32}})")
 WEEK = 7 * DAY  # for so long a link is good, and shows its success
 
 
@@ -93,7 +96,7 @@ class OptIn:
 
     def open(self, token: str) -> Optional[Link]:
         """None where it never was one, or its submission is gone."""
-        match = re.fullmatch("([0-9a-z]{26})-([0-9a-f]{1,12})-([0-9a-f]{32})", token)
+        match = TOKEN.fullmatch(token)
         row = self.find(match[1]) if match else None
         if row is None or row.natural_key is None:
             return None
@@ -184,8 +187,8 @@ FORM = (
 STYLE = (
     "dl{margin:2rem 0;border-top:1px solid #8884}"
     "dt{opacity:.7;font-size:.875rem;padding-top:.75rem}"
-    "dd{margin:0;padding-bottom:.75rem;white-space:pre-wrap;max-height:40vh;"
-    "overflow:auto;border-bottom:1px solid #8884}"
+    "dd{margin:0;padding-bottom:.75rem;white-space:pre-wrap;"
+    "border-bottom:1px solid #8884}"
     "form{display:flex;flex-wrap:wrap;gap:.75rem;margin:2rem 0}"
     "button{font:inherit;padding:.7rem 1.25rem;border-radius:.5rem;cursor:pointer;"
     "border:1px solid #8888;background:transparent;color:inherit}"
@@ -200,13 +203,17 @@ STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 def add_page(app: Api, opt_in: OptIn) -> None:
     @app.get("/c/<token>")
     def show(token: str) -> str:
-        """Changes nothing: programs that look at mail follow links."""
+        """Changes nothing: programs that look at mail follow links. An address may have
+        much that is not of this key: it is looked through beside the short requests."""
         begin(app)
         link = opt_in.open(token)
-        row = opt_in.newest(link) if link else None
+        if link is None:
+            return gone()
+        rule = request.environ["contactapi.caller"] = opt_in.office.rule(link.row)
+        go_to("long")
+        row = opt_in.newest(link)
         if row is None:
             return gone()
-        rule = opt_in.office.rule(row)
         if row.confirmed_at is not None:
             return confirmed(rule)
         return question(opt_in, row, rule)
@@ -238,7 +245,9 @@ def add_page(app: Api, opt_in: OptIn) -> None:
 
 
 def begin(app: Api) -> None:
-    """Counts as a request without a key. The address of the page is the secret."""
+    """Counts as a request without a key, though it be called again in another lane."""
+    if "contactapi.counted" in request.environ:
+        return
     request.environ["contactapi.counted"] = True
     standing = app.gate.count_stranger(request.environ)
     if standing and not standing.allowed:
@@ -248,9 +257,7 @@ def begin(app: Api) -> None:
 def question(opt_in: OptIn, row: SubmissionRow, rule: Caller) -> str:
     """What was sent, as text, and two buttons."""
     rows = rows_of(row)
-    shown = "".join(
-        f"<dt>{escape(n)}<dd tabindex=0>{escape(spelled(v))}" for n, v in rows
-    )
+    shown = "".join(f"<dt>{escape(n)}<dd>{escape(spelled(v))}" for n, v in rows)
     form = FORM.format(shown=shown, signed=opt_in.signed(row), style=STYLE)
     site = shown_site(opt_in.office, rule)
     text = (

@@ -9,6 +9,8 @@ import time
 from typing import Optional
 
 from contactapi import (
+    ACCEPTED,
+    HELD,
     SUBMISSIONS,
     Api,
     Config,
@@ -49,7 +51,7 @@ def setup(app: Api, services: Services, config: Config) -> None:
 
 
 def tidy(office: Office) -> None:
-    """Every hour: who counts no more is forgotten."""
+    """Every hour: what counts no more is forgotten."""
     office.marks.forget()
     old = "DELETE FROM overflow WHERE ends < ?"
     before = office.marks.now() - 30 * DAY
@@ -101,27 +103,24 @@ class Notification(Mail):
         row = self.office.row(delivery.submission)
         rule = row and self.office.rule(row)
         wanted = row and recipient_of(delivery) in rule.settings.notify
-        if not wanted or row.state != "accepted":
+        if not wanted or row.state != ACCEPTED:
             return None
         site = shown_site(self.office, rule)
-        reply_to = row.reply_to or row.label or ""
         return {
             "subject": row.subject or f"New submission from {site}",
             "opening": f"This was sent at {row.page or site}.",
             "rows": rows_of(row),
-            "closing": closing_of(row, reply_to),
+            "closing": closing_of(row),
             "from_name": row.from_name or "",
-            "reply_to": reply_to,
+            "reply_to": row.reply_to or row.label or "",
             "link": inbox(self.office),
         }
 
 
-def closing_of(row: SubmissionRow, reply_to: str) -> str:
+def closing_of(row: SubmissionRow) -> str:
     lines = [f"Submission {SUBMISSIONS.ref(row.uid)}, {moment(row.created_at)}."]
     if row.confirmed_at:
         lines.append(f"The address was confirmed, {moment(row.confirmed_at)}.")
-    if reply_to:
-        lines.append(f"Your answer goes to {reply_to}.")
     return "\n".join(lines)
 
 
@@ -138,25 +137,30 @@ def inbox(office: Office) -> Optional[tuple]:
 class Summary(Mail):
     """Of what an hour had above MOST_AN_HOUR."""
 
+    OF_HOUR = (
+        "FROM overflow JOIN submission ON id = submission_id "
+        f"WHERE overflow.key = ? AND ends = ? AND state = '{ACCEPTED}'"
+    )
+
     def letter(self, delivery: DeliveryRow) -> Optional[dict]:
         key, ends, address = delivery.target.split(" ")
         rule = self.office.services.keys.rule(delivery.workspace, key)
-        rows = self.office.store.rows(
-            "SELECT subject FROM overflow JOIN submission ON submission.id = "
-            "submission_id WHERE overflow.key = ? AND ends = ? AND state = 'accepted' "
-            "ORDER BY submission_id",
-            (key, int(ends)),
-        )
-        if not rows or address not in rule.settings.notify:
+        store, what = self.office.store, (key, int(ends))
+        (total,) = store.row(f"SELECT count(*) {self.OF_HOUR}", what)
+        if not total or address not in rule.settings.notify:
             return None
-        subjects = [" ".join((s or "(no subject)").split()) for (s,) in rows]
+        some = f"SELECT substr(subject, 1, 200) {self.OF_HOUR} ORDER BY id LIMIT ?"
+        subjects = [
+            " ".join((subject or "(no subject)").split())
+            for (subject,) in store.rows(some, (*what, SUBJECTS))
+        ]
         site = shown_site(self.office, rule)
         return {
             "at": int(ends),
-            "subject": f"{len(rows)} more submissions from {site}",
+            "subject": f"{total} more submissions from {site}",
             "opening": f"In the hour until {moment(int(ends))} more was sent than "
-            f"{MOST_AN_HOUR} mails tell. Beside those there were {len(rows)}.",
-            "rows": ((f"The first {min(len(rows), SUBJECTS)}", subjects[:SUBJECTS]),),
+            f"{MOST_AN_HOUR} mails tell. Beside those there were {total}.",
+            "rows": ((f"The first {len(subjects)}", subjects),),
             "link": inbox(self.office),
         }
 
@@ -173,11 +177,10 @@ def remind_of(office: Office, row: SubmissionRow, visitor: str) -> None:
 
 def remind_of_all(office: Office) -> None:
     """Inside a transaction. Keys that hold something are known by their tallies."""
-    held = (
-        "SELECT workspace_id, substr(kind, 17) FROM tally "
-        "WHERE kind > 'submission held ' AND kind < 'submission held!' AND total > 0"
-    )
-    for workspace, key in office.store.rows(held):
+    held = f"{SUBMISSIONS.name} {HELD} "
+    sql = "SELECT workspace_id, kind FROM tally WHERE kind GLOB ? AND total > 0"
+    for workspace, kind in office.store.rows(sql, (f"{held}*",)):
+        key = kind.removeprefix(held)
         if doubted(office, workspace, key):
             remind(office, workspace, key)
 
@@ -194,8 +197,8 @@ def remind(office: Office, workspace: int, key: str) -> None:
 
 def doubted(office: Office, workspace: int, key: str) -> int:
     sql = (
-        "SELECT count(*) FROM submission WHERE workspace_id = ? AND state = 'held' "
-        "AND reason = ? AND key = ?"
+        "SELECT count(*) FROM submission "
+        f"WHERE workspace_id = ? AND state = '{HELD}' AND reason = ? AND key = ?"
     )
     return office.store.row(sql, (workspace, DOUBTED, key))[0]
 

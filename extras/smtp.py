@@ -66,8 +66,10 @@ def compose(letter: Letter, mail_from: tuple, utf8: bool) -> EmailMessage:
     (RFC 6531)."""
     name, sender = mail_from
     reachable = letter.reply_to.isascii() or utf8
-    if not reachable:
-        letter = letter._replace(rows=(("Reply to", letter.reply_to), *letter.rows))
+    if letter.reply_to:
+        said = "Your answer goes to" if reachable else "Do not answer, but write to"
+        closing = f"{letter.closing}\n{said} {letter.reply_to}."
+        letter = letter._replace(closing=closing)
     message = EmailMessage(SHORT.clone(utf8=utf8))
     message["From"] = address_of(sender, name_in_header(letter.from_name) or name)
     message["To"] = address_of(letter.recipient)

@@ -1,5 +1,6 @@
 """Double opt-in, tried as an attacker would."""
 
+import http.client
 import re
 import statistics
 import time
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from client import PAGE
-from postbox import accept, form_key, submit, text_of
+from postbox import MAIL, accept, form_key, submit, text_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 DAY = 86_400
@@ -236,7 +237,8 @@ def test_guessed_links_and_buttons_are_410_on_a_page_that_says_what_to_do(mails,
     late = f"{int(expiry, 16) + 999:x}"
     zero = "0" * 32
     guesses = [f"{uid}-{expiry}-{zero}", f"{uid}-{late}-{mac}", f"{uid}-{expiry}-"]
-    guesses += [f"{'0' * 26}-{expiry}-{mac}", uid, "x", "%C3%A9", "a/b", "-", mac[::-1]]
+    guesses += [f"{char * 26}-{expiry}-{mac}" for char in "0iz"]
+    guesses += [uid, "x", "%C3%A9", "a/b", "-", mac[::-1]]
     guesses += [f"{uid}-{expiry}-{mac}0", f"{uid.upper()}-{expiry}-{mac}", "'", "%00"]
     for guess in guesses:
         answer = mails.get(f"/c/{guess}", key=None, headers=BROWSER)
@@ -266,6 +268,22 @@ def test_a_program_that_asks_for_json_gets_the_code(mails):
     answer = mails.get("/c/x", key=None, headers={"Accept": "application/json"})
     assert (answer.status_int, answer.json["error"]["code"]) == (410, "gone")
     assert mails.get("/c/x", key=None).status_int == 410
+
+
+def test_the_page_is_made_beside_the_short_requests_and_counted_once(served, box):
+    url = f"smtp://127.0.0.1:{box.port}"
+    more = {"CONTACTAPI_SMTP_URL": url, "CONTACTAPI_RATE_LIMIT": "3/60"}
+    client = served(**{**MAIL, **more})
+    sign_up(client, form_key(client, (), confirm=True))
+    client.services.outbox.step()
+    (path,) = links(box.take())
+    for status in (200, 200, 200, 429):
+        connection = http.client.HTTPConnection(*client.address, timeout=60)
+        connection.request("GET", path, headers=BROWSER)
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert "text/html" in answer.headers["Content-Type"]
+        connection.close()
 
 
 def test_guessing_is_counted(mailing):

@@ -3,13 +3,16 @@
 import random
 import socket
 import unicodedata
+from email import message_from_bytes, policy
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contactapi import Config, Mistake
 from extras.letters import Letter
 from extras.senders import NotTaken, Refused
-from extras.smtp import MailServer, header_text
+from extras.smtp import MailServer, compose, header_text
 from postbox import Postbox, Script, break_off, certificate, trickle
 
 AT = 1_783_159_200_000_000  # 2026-07-04T10:00:00Z
@@ -170,6 +173,30 @@ def test_a_line_of_any_length_and_a_dot_alone_come_through():
     assert "b\n    .\n    .\n    ..\n" in plain(mail)
 
 
+WORDS = st.lists(
+    st.sampled_from(
+        ("=?utf-8?q?", "=?utf-8?b?", "?=", "=0D=0A", "DQo=", " ", "\r\n", "é", "x" * 80)
+        + ("=?utf-7?q?+2AA-?=", "=?punycode?b?AAAA?=", "\u2028", "<a@b.example>", ",")
+    )
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(*[st.text(max_size=300) | WORDS] * 4, st.booleans())
+def test_whatever_was_sent_there_is_a_mail_with_our_headers(s, name, k, v, utf8):
+    letter = LETTER._replace(subject=s, from_name=name, rows=((k, v),), closing=v)
+    letter = letter._replace(reply_to="évä@example.com" if utf8 else "")
+    raw = compose(letter, ("Bob", "c@example.org"), utf8).as_bytes()
+    mail = message_from_bytes(raw, policy=policy.default)
+    names = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"]
+    names += ["Reply-To"] * utf8 + ["MIME-Version", "Content-Type"]
+    assert sorted(mail) == sorted(names) and len(mail.get_payload()) == 2
+    assert [one.addr_spec for one in mail["From"].addresses] == ["c@example.org"]
+    shown = mail["Subject"] + mail["From"].addresses[0].display_name
+    shown = shown.encode(errors="surrogateescape").decode()  # as UTF-8 is parsed
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
+
+
 # -- addresses that are not ASCII
 
 
@@ -178,14 +205,14 @@ def test_a_reply_address_that_is_not_ascii_stands_in_the_header_of_a_server_for_
         letter = LETTER._replace(reply_to=reply_to)
         _, mail = sent(letter, enable_SMTPUTF8=True)
         assert mail["Reply-To"] == reply_to and "SMTPUTF8" in mail.options
-        assert reply_to not in plain(mail)
+        assert f"\nYour answer goes to {reply_to}.\n" in plain(mail)
 
 
 def test_without_smtputf8_it_is_left_out_and_named_in_the_body():
     for reply_to in ("évä@example.com", "eva@bücher.example"):
         _, mail = sent(LETTER._replace(reply_to=reply_to))
         assert mail["Reply-To"] is None and mail.raw.isascii()
-        assert f"Reply to\n    {reply_to}\n" in plain(mail)
+        assert f"\nDo not answer, but write to {reply_to}.\n" in plain(mail)
         assert reply_to in part(mail, "html")
 
 
