@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import http.client
 import http.server
+import itertools
 import json
 import re
 import threading
@@ -363,6 +364,24 @@ class SiteverifyDouble(Double):
             return in_json(200, {"success": False, "error-codes": codes})
         good = dict(form)["response"] == self.GOOD
         return in_json(*((200, self.said) if good else self.refused))
+
+
+def solve(made):
+    """The token of a challenge's solution, by RFC 8018's PBKDF2 alone."""
+    asked = made["parameters"]
+    nonce, salt = bytes.fromhex(asked["nonce"]), bytes.fromhex(asked["salt"])
+    for counter in itertools.count():
+        password = nonce + counter.to_bytes(4, "big")
+        key = hashlib.pbkdf2_hmac("sha256", password, salt, asked["cost"], 32).hex()
+        if key.startswith(asked["keyPrefix"]):
+            return captcha_token(
+                made, {"counter": counter, "derivedKey": key, "time": 12.5}
+            )
+
+
+def captcha_token(made, solution):
+    said = {"challenge": made, "solution": solution}
+    return base64.b64encode(json.dumps(said).encode()).decode()
 
 
 class Mirror:

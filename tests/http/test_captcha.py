@@ -2,9 +2,7 @@
 are asked."""
 
 import base64
-import hashlib
 import hmac
-import itertools
 import json
 from urllib.parse import urlencode
 
@@ -12,7 +10,7 @@ import pytest
 
 import contactapi
 from client import ADA, PAGE, failure
-from doubles import SITEVERIFY, SiteverifyDouble
+from doubles import SITEVERIFY, SiteverifyDouble, captcha_token, solve
 from extras import captcha
 
 FAILED = (403, "captcha_failed", None)
@@ -27,22 +25,6 @@ def challenge(api, key):
 def said(answer):
     """(status, code) of a failure below /f."""
     return answer.status_int, answer.json["error"]["code"]
-
-
-def solve(made):
-    """The token of a challenge's solution, by RFC 8018's PBKDF2 alone."""
-    asked = made["parameters"]
-    nonce, salt = bytes.fromhex(asked["nonce"]), bytes.fromhex(asked["salt"])
-    for counter in itertools.count():
-        password = nonce + counter.to_bytes(4, "big")
-        key = hashlib.pbkdf2_hmac("sha256", password, salt, asked["cost"], 32).hex()
-        if key.startswith(asked["keyPrefix"]):
-            return token(made, {"counter": counter, "derivedKey": key, "time": 12.5})
-
-
-def token(made, solution):
-    said = {"challenge": made, "solution": solution}
-    return base64.b64encode(json.dumps(said).encode()).decode()
 
 
 def opened(token):
@@ -178,11 +160,11 @@ def test_a_challenge_of_somebody_elses_is_refused_before_anything_is_derived(
     made = challenge(api, key)
     said = opened(solve(made))
     said["challenge"]["parameters"][name] = CHANGES[name]
-    forged = token(said["challenge"], said["solution"])
+    forged = captcha_token(said["challenge"], said["solution"])
     derived = []
     monkeypatch.setattr(captcha.hashlib, "pbkdf2_hmac", lambda *_: derived.append(1))
     assert failure(post(api, key, forged)) == FAILED
-    unsigned = token({**made, "signature": "00" * 32}, said["solution"])
+    unsigned = captcha_token({**made, "signature": "00" * 32}, said["solution"])
     assert failure(post(api, key, unsigned)) == FAILED
     assert derived == []
 
@@ -194,7 +176,7 @@ def test_what_a_token_says_of_how_to_derive_is_not_obeyed(api, key, name):
     said = opened(solve(made))
     easier = {**made, "parameters": {**made["parameters"], name: CHANGES[name]}}
     wrong = {**said["solution"], "counter": said["solution"]["counter"] + 1}
-    assert failure(post(api, key, token(easier, wrong))) == FAILED
+    assert failure(post(api, key, captcha_token(easier, wrong))) == FAILED
 
 
 @pytest.mark.parametrize(
@@ -214,7 +196,7 @@ def test_what_a_token_says_of_how_to_derive_is_not_obeyed(api, key, name):
 def test_a_wrong_solution_is_refused_and_the_right_one_still_good(api, key, change):
     right = solve(challenge(api, key))
     said = opened(right)
-    wrong = token(said["challenge"], {**said["solution"], **change})
+    wrong = captcha_token(said["challenge"], {**said["solution"], **change})
     assert failure(post(api, key, wrong)) == FAILED
     assert post(api, key, right).status_int == 201
 

@@ -1,10 +1,10 @@
-"""A captcha's service that hangs or trickles, beside everybody else's requests."""
+"""Captchas and the others: one solution sent at once, a service that hangs."""
 
 import time
 
 import pytest
 
-from doubles import SiteverifyDouble
+from doubles import SiteverifyDouble, solve
 from processes import make_key, together, until
 
 PAGE = {"Origin": "https://example.com"}
@@ -44,6 +44,26 @@ def test_what_was_read_of_a_form_is_read_again_where_the_service_is_asked(
 def reasons(server):
     rows = server.ask("GET", "/v1/submissions?page_size=100").json["data"]
     return [row["reason"] for row in rows]
+
+
+def test_of_many_who_send_one_solution_at_once_one_comes_in(serve):
+    server = serve()
+    options = ("--type", "publishable", "--domain", "example.com")
+    key = make_key(server.env, *options, "--captcha", "altcha")
+    second = serve(server.folder)
+    token = solve(server.ask("GET", f"/f/{key}/challenge", key=None).json)
+    answers = []
+
+    def send(process, number):
+        body = {"email": f"v{number}@example.com", "altcha": token}
+        answers.append(process.ask("POST", "/v1/contacts", body, PAGE, key).status)
+
+    both = (server, second) * 5
+    together(*(lambda p=p, n=n: send(p, n) for n, p in enumerate(both)))
+    assert sorted(answers) == [201] + [403] * 9
+    assert reasons(server) == [None]
+    server.stop()
+    second.stop()
 
 
 def test_visitors_of_a_form_whose_service_hangs_wait_together_and_are_held(
