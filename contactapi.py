@@ -71,7 +71,15 @@ from urllib.parse import quote as percent_encode
 try:
     import multipart
     import peewee
-    from bottle import Bottle, HTTPError, HTTPResponse, html_escape, request, response
+    from bottle import (
+        Bottle,
+        HTTPError,
+        HTTPResponse,
+        _closeiter,
+        html_escape,
+        request,
+        response,
+    )
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
     from waitress.buffers import OverflowableBuffer
@@ -5459,7 +5467,7 @@ class Api(Bottle):
         status, headers, body = self.whole_answer(environ)
         self.log(environ, status, headers)
         start_response(status, headers)
-        return body
+        return _closeiter(body, functools.partial(leave_slot, environ))
 
     def log(self, environ: dict, status: str, headers: list) -> None:
         seconds = self.clock() - environ["contactapi.began"]
@@ -5541,8 +5549,8 @@ class Api(Bottle):
         return self.whole(environ, made)
 
     def whole(self, environ: dict, made: Any) -> tuple:
-        """(status, headers, body) of what a route made, or raised. A stream leaves its
-        slot when it ends."""
+        """(status, headers, body) of what a route made, or raised. A stream has its
+        slot until it ends."""
         if isinstance(made, (str, HTTPError)):
             leave_slot(environ)
         if isinstance(made, str):
@@ -5599,17 +5607,19 @@ class Api(Bottle):
         limit."""
         if "contactapi.refusal" in environ:
             raise environ["contactapi.refusal"]
-        path = environ["PATH_INFO"].rstrip("/") or "/"
-        if path in self.absent:
-            raise NotFound(self.absent[path])
+        if environ["PATH_INFO"] in self.absent:
+            raise NotFound(self.absent[environ["PATH_INFO"]])
         text = environ.get("CONTENT_LENGTH") or ""
         length = int(text) if SOME_BYTES.fullmatch(text) else 0
         if length > self.max_body // 4 and length > self.body_limit(environ):
             raise self.too_large(environ)
 
-    def too_large(self, environ: dict) -> PayloadTooLarge:
-        limit = self.body_limit(environ)
-        needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
+    def too_large(self, environ: dict) -> ApiError:
+        """Which limit it is, and how to have a higher one: a key, or an extra."""
+        limit, path = self.body_limit(environ), environ["PATH_INFO"].rstrip("/")
+        if path in self.absent:
+            return NotFound(self.absent[path])
+        needs = self.large.get(path)
         if not needs or limit == LARGE_BODY:
             return too_many_bytes(limit)
         return PayloadTooLarge(
@@ -6101,27 +6111,11 @@ def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Repor
     return report
 
 
-def streamed(texts: Iterator[str]) -> "Stream":
+def streamed(texts: Iterator[str]) -> Iterator[bytes]:
     """The answer's body. What can be refused is refused before the first byte."""
     chunks = (text.encode() for text in texts)
     first = next(chunks, b"")
-    return Stream(itertools.chain([first], chunks), request.environ)
-
-
-class Stream:
-    """A body in pieces; its slot is left when it is closed, read or not."""
-
-    def __init__(self, chunks: Iterator[bytes], environ: dict):
-        self.chunks, self.environ = chunks, environ
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self.chunks
-        finally:  # Bottle forgets to close what has nothing in it
-            self.close()
-
-    def close(self) -> None:
-        leave_slot(self.environ)
+    return itertools.chain([first], chunks)
 
 
 def add_read(app: Api, wire: type, records: Records) -> None:
@@ -6751,6 +6745,7 @@ class Channel(HTTPChannel):
             part = b"%x\r\n%b\r\n" % (len(part), part) if chunked else part
             self.write_soon(data + part)
             data = b""
+        leave_slot(environ)  # before its client can come again
         if chunked and environ["REQUEST_METHOD"] != "HEAD":
             data += b"0\r\n\r\n"
         self.write_soon(data)
