@@ -25,8 +25,7 @@ let leaving = null;
 function address() {
   const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { name: name in VIEWS ? name : "overview", rest: rest.join("/"),
-    params: Object.fromEntries(new URLSearchParams(search)) };
+  return { name: name in VIEWS ? name : "overview", rest: rest.join("/"), params: Object.fromEntries(new URLSearchParams(search)) };
 }
 
 /** Says in the address what a view shows, without leaving it. */
@@ -49,8 +48,7 @@ async function show({ focus = true } = {}) {
   $("#app").classList.remove("more");
   const main = put($("#main"));
   scrollTo(0, 0);
-  const shown = VIEWS[name](main,
-    { rest, params, signal: leaving.signal, replace: replacer(rest ? `${name}/${rest}` : name) });
+  const shown = VIEWS[name](main, { rest, params, signal: leaving.signal, replace: replacer(rest ? `${name}/${rest}` : name) });
   document.title = `${main.querySelector("h1")?.textContent || "Dashboard"} · contactapi`;
   if (focus) main.querySelector("h1")?.focus({ preventScroll: true });
   await shown.catch(tell);
@@ -80,8 +78,7 @@ function signedOut(why) {
   $("#signin").hidden = false;
   document.title = "Sign in · contactapi";
   put($("#why"), why && el("p", { class: "note bad" }, why));
-  $("#signin form").reset();
-  $("#key").type = "password";
+  $("#key").value = "";
   $("#key").focus();
 }
 
@@ -93,10 +90,9 @@ async function signIn(form) {
   unblame(form);
   const key = $("#key").value.trim();
   try {
-    const kind = KINDS[Object.keys(KINDS).find((start) => key.startsWith(start))];
+    const kind = KINDS[Object.keys(KINDS).find((begin) => key.startsWith(begin))];
     if (kind) throw new ApiError(403, { message: kind, param: "key" });
-    if (!/^[!-~]+$/.test(key)) throw new ApiError(401,
-      { message: key ? WRONG : "Put your secret key in", param: "key" });
+    if (!/^[!-~]+$/.test(key)) throw new ApiError(401, { message: key ? WRONG : "Put your secret key in", param: "key" });
     state.stats = await get("/v1/stats", { key });
     session.open(key);
     put($("#why"));
