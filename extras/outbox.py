@@ -73,6 +73,7 @@ class Outbox:
         self.store.run(
             "INSERT INTO endpoint (name, sender, due_at, lapses_at, free_at, failures) "
             "VALUES (?1, ?2, ?3, 0, 0, 0) ON CONFLICT (name) DO UPDATE SET "
+            "sender = ?2, "
             "due_at = max(lapses_at, free_at, min(coalesce(due_at, ?3), ?3))",
             (endpoint, sender, due_at),
         )
@@ -134,6 +135,8 @@ class Outbox:
                 return None
             if delivery is None:  # it was erased
                 self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
+            elif delivery.sender not in self.senders:
+                self._set_aside(delivery)
             elif why := self._why_not(delivery):
                 self._fail(delivery, Reply(why))
             else:
@@ -144,6 +147,12 @@ class Outbox:
         where = "WHERE endpoint = ? AND due_at <= ? ORDER BY due_at, id LIMIT 1"
         row = self.store.row(self.SELECT + where, (endpoint, self._now()))
         return row and DeliveryRow._make(row)
+
+    def _set_aside(self, delivery: DeliveryRow) -> None:
+        """What others than this process may send holds up nothing else."""
+        later, sql = self._now() + micros(60), "UPDATE delivery SET due_at = ?"
+        self.store.run(f"{sql} WHERE id = ?", (later, delivery.id))
+        self.store.run(f"{self.IS_DUE} WHERE name = ?", (delivery.endpoint,))
 
     def _why_not(self, delivery: DeliveryRow) -> str:
         sender = self.senders[delivery.sender]

@@ -267,6 +267,16 @@ def test_what_has_no_sender_here_waits_for_one(api, outbox):
     assert outbox.senders["absent"].sent == ["a"]
 
 
+def test_what_has_no_sender_here_holds_up_nothing_else_at_its_endpoint(api, outbox):
+    for sender in ("absent", "fake", "absent", "fake"):
+        outbox.store.write(lambda s=sender: outbox.add(1, s, s, "one"))
+    assert drain(outbox) == ["fake", "fake"]
+    outbox.senders["absent"] = Fake()
+    api.turn(60)
+    drain(outbox)
+    assert outbox.senders["absent"].sent == ["absent", "absent"]
+
+
 def test_without_senders_nothing_is_due(api, outbox):
     add(outbox, "a")
     outbox.senders.clear()
