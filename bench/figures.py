@@ -60,6 +60,7 @@ class Results:
     pages: dict = field(default_factory=dict)
     searches: dict = field(default_factory=dict)
     beside: dict = field(default_factory=dict)
+    visitors: dict = field(default_factory=dict)
     slow_disk: dict = field(default_factory=dict)
     skipped: list = field(default_factory=list)
 

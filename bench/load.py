@@ -10,11 +10,11 @@ from pathlib import Path
 PATH = "/v1/contacts"
 
 COMMON = """
-local path, size, tag = "{path}", {size}, {tag}
+local path, size, tag, token = "{path}", {size}, {tag}, "{token}"
 local ids, count = {{}}, 0
 for line in io.lines("{ids}") do ids[#ids + 1] = line end
 math.randomseed(tag)
-wrk.headers["Authorization"] = "Bearer {token}"
+wrk.headers["Authorization"] = "Bearer " .. token
 wrk.headers["Content-Type"] = "application/json"
 
 local function id() return ids[math.random(#ids)] end
@@ -53,6 +53,17 @@ REQUESTS = {
 }
 # Creates come last: until then every database keeps its size.
 OPERATIONS = tuple(REQUESTS)
+# What a page sends with a publishable key, as `create` but for that.
+VISITS = {
+    "post": 'wrk.headers["Origin"] = "https://example.com"' + REQUESTS["create"],
+    "form": """
+        wrk.headers["Origin"] = "https://example.com"
+        wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+        local form = "email=new%s%%40example.org&name=Ada+Lovelace&plan=pro&visits=%s"
+        local number = fresh()
+        local body = string.format(form, number, number)
+        return wrk.format("POST", "/f/" .. token, nil, body)""",
+}
 # One for each run, with room for a hundred million requests before the next.
 TAGS = itertools.count(100_000_000, 100_000_000)
 
@@ -72,7 +83,8 @@ class Drive:
 def lua(operation: str, ids: Path, size: int, token: str) -> str:
     """The script of one run; its tag makes its emails and values its own."""
     common = COMMON.format(path=PATH, ids=ids, size=size, token=token, tag=next(TAGS))
-    return f"{common}\nrequest = function()\n{REQUESTS[operation]}\nend\n"
+    request = {**REQUESTS, **VISITS}[operation]
+    return f"{common}\nrequest = function()\n{request}\nend\n"
 
 
 def drive(port: int, script: Path, connections: int, seconds: int) -> Drive:

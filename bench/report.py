@@ -21,6 +21,9 @@ def markdown(results: Results) -> str:
         parts += [heading, search_table(results)]
     if results.beside:
         parts += ["## GET one beside a search", beside_table(results)]
+    if results.visitors:
+        heading = "## What a page sends, its answers off the grid"
+        parts += [heading, visitors_table(results)]
     if results.slow_disk:
         parts += ["## A disk whose sync takes 2 ms longer", slow_table(results)]
     if results.skipped:
@@ -115,8 +118,16 @@ def beside_table(results: Results) -> str:
 
 
 def slow_table(results: Results) -> str:
+    return drives_table("creates, 16 connections", results.slow_disk)
+
+
+def visitors_table(results: Results) -> str:
+    return drives_table("16 connections", results.visitors)
+
+
+def drives_table(what: str, drives: dict) -> str:
     rows = [
         (name, f"{d.rate:,.0f}/s", f"{d.p50:.1f} ms", f"{d.p99:.1f} ms")
-        for name, d in results.slow_disk.items()
+        for name, d in drives.items()
     ]
-    return table(("creates, 16 connections", "", "p50", "p99"), rows)
+    return table((what, "", "p50", "p99"), rows)

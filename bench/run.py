@@ -30,7 +30,7 @@ from urllib.parse import quote
 
 from chart import chart
 from figures import CEILING, RIVALS, Results, Times, Transfer
-from load import OPERATIONS, PATH, drive, lua, middle
+from load import OPERATIONS, PATH, VISITS, drive, lua, middle
 from machine import described, in_memory, make_python, python_start
 from report import markdown
 from servers.sample import contact
@@ -38,7 +38,7 @@ from subjects import Client, Skipped, Subject, clean_environ, run
 
 HERE = Path(__file__).resolve().parent
 SERVERS = HERE / "servers"
-PARTS = ("start", "load", "files", "pages", "search", "slowdisk")
+PARTS = ("start", "load", "files", "pages", "search", "visitors", "slowdisk")
 CONNECTIONS = (1, 16, 64)
 SAMPLED_IDS = 20_000
 SLOW_DISK_CONNECTIONS = 16
@@ -154,8 +154,10 @@ def say(text: str) -> None:
 
 def measure(bench: Bench, parts: list, rivals: list) -> None:
     """Every part asked for, each server on its own database; all are stopped after."""
-    if set(parts) - {"slowdisk"}:
+    if set(parts) - {"visitors", "slowdisk"}:
         side_by_side(bench, parts, rivals)
+    if "visitors" in parts:
+        bench.attempt(visitors)
     if "slowdisk" in parts:
         bench.attempt(slow_disk)
 
@@ -496,6 +498,36 @@ def slow_disk(bench: Bench) -> None:
         raise Skipped("no slow disk: the shim does not reach SQLite's syncs")
     bench.results.slow_disk = medians
     say(f"slow disk: {', '.join(f'{k} {v.rate:,.0f}/s' for k, v in medians.items())}")
+
+
+# Visitors
+
+
+def visitors(bench: Bench) -> None:
+    """What a page sends beside creates by a secret key, in turn on one database; the
+    answers leave when they are ready."""
+    subject = empty_contactapi(bench, "visitors", 1000)
+    subject.command.insert(1, SERVERS / "no_grid.py")
+    subject.ids.write_text("none\n")
+    make_key = [bench.python, bench.server, "keys", "create", "--type", "publishable"]
+    public = run([*make_key, "--domain", "example.com"], subject.environ)[2].strip()
+    tokens = {"create": subject.token, **dict.fromkeys(VISITS, public)}
+    with ExitStack() as stack:
+        stack.callback(subject.stop)
+        subject.start()
+        subject.check("create")
+        drives = {operation: [] for operation in tokens}
+        for _ in range(bench.rounds):
+            for operation, subject.token in tokens.items():
+                one = drive_once(bench, subject, operation, 16)
+                drives[operation].append(one)
+    medians = {
+        operation: middle(all_of_them) for operation, all_of_them in drives.items()
+    }
+    if any(median.refused or not median.rate for median in medians.values()):
+        raise Skipped("visitors: some were refused")
+    bench.results.visitors = medians
+    say(f"visitors: {', '.join(f'{k} {v.rate:,.0f}/s' for k, v in medians.items())}")
 
 
 if __name__ == "__main__":

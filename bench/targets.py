@@ -46,6 +46,7 @@ def targets(results: Results) -> list:
         *search_targets(results),
         *file_targets(results),
         *weight_targets(results),
+        visitors_target(results),
         slow_disk_target(results),
     ]
 
@@ -148,6 +149,13 @@ def weight_targets(results: Results) -> list:
         at_most("idle RSS ≤ 48 MB", 48, idle, "{:.0f} MB"),
         at_most("RSS ≤ 60 MB after all of this", 60, after, "{:.0f} MB"),
     ]
+
+
+def visitors_target(results: Results) -> Target:
+    rates = {operation: drive.rate for operation, drive in results.visitors.items()}
+    create = rates.pop("create", 0)
+    shares = {f"{operation}:": rate / create for operation, rate in rates.items()}
+    return at_least("a visitor's post ≥ 0.70 of a create", 0.7, shares, "{:.2f}")
 
 
 def slow_disk_target(results: Results) -> Target:
