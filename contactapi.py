@@ -2862,6 +2862,9 @@ def clean_domains(type: str, domains: Any) -> list:
 # -- the event log
 
 
+MANY = 1000  # rows that a short request does not delete
+
+
 class Events:
     """What happened, in the order of commits (CONTRACT section 9). `add` is called
     inside the transaction of the change that it tells of. The log keeps what was shown
@@ -2885,11 +2888,22 @@ class Events:
             for hook in self.hooks:
                 hook(told)
 
-    def erase(self, owner: str, subject: int) -> int:
-        """Deletes all that the log tells of a record; how many events that was."""
+    def erase(self, owner: str, subject: int, most: int = -1) -> int:
+        """Deletes what the log tells of a record, all or the newest, on which no other
+        rests; how many events that was."""
         self.store.note_erasure()
-        sql = "DELETE FROM event WHERE subject = ? AND owner = ?"
-        return self.store.run(sql, (subject, owner)).rowcount
+        sql = (
+            "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE subject = ? "
+            "AND owner = ? ORDER BY id DESC LIMIT ?)"
+        )
+        return self.store.run(sql, (subject, owner, most)).rowcount
+
+    def has_many(self, kind: Kind, _: int, row: Row) -> bool:
+        sql = "SELECT 1 FROM event WHERE subject = ? AND owner = ? LIMIT 1 OFFSET ?"
+        return bool(self.store.row(sql, (row.id, kind.name, MANY)))
+
+    def erase_some(self, kind: Kind, _: int, row: Row) -> int:
+        return self.erase(kind.name, row.id, MANY)
 
     def resting(self, draft: "Draft", difference: dict, most: int) -> "Draft":
         """The event as what differs from the record's last whole one, if that takes at
@@ -3285,6 +3299,13 @@ class Rule(NamedTuple):
     unless_since: int = LAST  # one that was changed later is added to alone
 
 
+class Belongings(NamedTuple):
+    """What goes with a record: both are asked with its kind, workspace and row."""
+
+    has_many: Callable  # whether there are MANY
+    erase_some: Callable  # how many that was; the last call erases none
+
+
 class Records(Listed):
     """Everything that can be done with one kind of record, written once.
 
@@ -3300,7 +3321,7 @@ class Records(Listed):
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         super().__init__(kind, store, clock)
         self.events, self.untouched = events, "updated_at < ?"
-        self.also_erased = []  # called with each row that is deleted, before it is
+        self.belongings = [Belongings(events.has_many, events.erase_some)]
         self.max_body, self.longest_line = max_body, max(2**20, 4 * max_body)
         table, columns = kind.table, self.COLUMNS
         found = f"SELECT {columns} FROM {table} WHERE"
@@ -3428,6 +3449,19 @@ class Records(Listed):
             self._delete(caller, self.get(caller.workspace, uid))
 
         return work
+
+    def drags(self, workspace: int, uid: Optional[str]) -> bool:
+        """Whether so much goes with a record that its deletion is not short."""
+        row = uid and self._find_uid(workspace, uid)
+        what = self.kind, workspace, row
+        return bool(row) and any(one.has_many(*what) for one in self.belongings)
+
+    def lighten(self, workspace: int, uid: Optional[str]) -> None:
+        """Erases what goes with a record that is to be deleted, by parts."""
+        what = self.kind, workspace, self.get(workspace, uid)
+        for belongings in self.belongings:
+            erase = functools.partial(belongings.erase_some, *what)
+            self.store.write_by_parts(erase)
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
@@ -3558,12 +3592,12 @@ class Records(Listed):
     # inside the transaction
 
     def _delete(self, caller: Caller, row: Row) -> None:
-        for erase in self.also_erased:
-            erase(caller.workspace, row)
+        for belongings in self.belongings:
+            while belongings.erase_some(self.kind, caller.workspace, row):
+                pass
         self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
         self.store.run("DELETE FROM old_uid WHERE uid = ?", (row.uid,))
         self.store.count(caller.workspace, self.kind.name, -1)
-        self.events.erase(self.kind.name, row.id)
         tombstone = self._draft("deleted", caller, row, [])
         data = self.events.wire.gone(self.kind.ref(row.uid))
         self.events.add(tombstone._replace(subject=None, data=data))
@@ -3754,7 +3788,7 @@ class Submissions(Listed):
         self.events, self.keys, self.contacts = events, keys, contacts
         self.checks, self.askers = {}, {}
         events.submission = self._told
-        contacts.also_erased.append(self._erase_with)
+        contacts.belongings.insert(0, Belongings(self._has_many, self._erase_some))
         contacts.untouched += (
             " AND NOT EXISTS (SELECT 1 FROM submission WHERE contact_id = contact.id "
             f"AND state = '{ACCEPTED}' AND submission.created_at >= ?2)"
@@ -3888,9 +3922,8 @@ class Submissions(Listed):
     def of_person(self, workspace: int, contact: Row) -> Iterator[list]:
         """Those that name the contact or have its address, in the order in which they
         came, some at a time."""
-        sql = f"SELECT id FROM submission WHERE {self.OF_PERSON} ORDER BY id"
-        what = contact.id, workspace, contact.natural_key
-        numbers = array("q", (number for (number,) in self.store.rows(sql, what)))
+        rows = self._of_person(workspace, contact)
+        numbers = array("q", (number for number, _ in rows))
         for start in range(0, len(numbers), self.BATCH):
             some = ",".join(map(str, numbers[start : start + self.BATCH]))
             yield self.some(f"id IN ({some}) ORDER BY id")
@@ -4089,23 +4122,28 @@ class Submissions(Listed):
         sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
         return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
 
-    # A person's: of a contact's number; of its workspace and address.
-    OF_PERSON = (
-        "id IN (SELECT id FROM submission WHERE contact_id = ? UNION ALL "
-        "SELECT id FROM submission WHERE workspace_id = ? AND natural_key = ?)"
-    )
+    def _has_many(self, _: Kind, workspace: int, contact: Row) -> bool:
+        return len(self._of_person(workspace, contact, MANY)) >= MANY
 
-    def _erase_with(self, workspace: int, contact: Row) -> None:
-        """All that is a person's, told by the contact's own tombstone."""
-        what = contact.id, workspace, contact.natural_key
-        counted = self.store.rows(
-            f"SELECT {TALLY_OF_SUBMISSION}, count(*) FROM submission "
-            f"WHERE {self.OF_PERSON} GROUP BY 1",
-            what,
-        )
-        for kind, total in counted:
+    def _erase_some(self, _: Kind, workspace: int, contact: Row) -> int:
+        """The contact's own tombstone tells of it."""
+        rows = self._of_person(workspace, contact, self.BATCH)
+        for kind, total in Counter(kind for _, kind in rows).items():
             self.store.count(workspace, kind, -total)
-        self.store.run(f"DELETE FROM submission WHERE {self.OF_PERSON}", what)
+        numbers = [(number,) for number, _ in rows]
+        self.store.run_many("DELETE FROM submission WHERE id = ?", numbers)
+        return len(rows)
+
+    def _of_person(self, workspace: int, contact: Row, most: int = -1) -> list:
+        """(id, how it is counted) of those that name a contact and of those that have
+        its address, at most so many of each, in the order in which they came."""
+        some = "SELECT id FROM (SELECT id FROM submission WHERE {} LIMIT ?4)"
+        named, alike = "contact_id = ?1", "workspace_id = ?2 AND natural_key = ?3"
+        return self.store.rows(
+            f"SELECT id, {TALLY_OF_SUBMISSION} FROM submission WHERE id IN "
+            f"({some.format(named)} UNION ALL {some.format(alike)}) ORDER BY id",
+            (contact.id, workspace, contact.natural_key, most),
+        )
 
     def _told(self, number: int) -> Optional[str]:
         """As an event has it; None where it was erased meanwhile."""
@@ -5955,6 +5993,9 @@ def add_native_record(app: Api, records: Records) -> None:
     @app.delete(one, needs=(kind.write,))
     def delete_record(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
+        if records.drags(caller.workspace, uid):
+            go_to("long")
+            records.lighten(caller.workspace, uid)
         work = records.delete(caller, uid)
         look = functools.partial(records.get, caller.workspace, uid)
         return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
