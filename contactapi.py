@@ -357,7 +357,8 @@ class Extra(NamedTuple):
     """A module of the folder extras/. Its settings are rows of Config, so that they are
     known without it; it imports from `contactapi` what it needs, and its
     `setup(app, services, config)` adds routes to the app, senders to the outbox, work
-    to the nights. One for files has for the commands `read_file(file, records, args)`,
+    to hours and nights. One for files has for the commands
+    `read_file(file, records, args)`,
     which gives lines, `write_file(records, workspace, args)`, which gives text, and
     `charset(name)`, None for an encoding that it cannot read. One with commands has
     COMMANDS: by name, what gives the parser of one its arguments and its `run`."""
@@ -1756,7 +1757,7 @@ class Answer(Model):
 
 
 class Mark(Model):
-    """What a limit counts, until then: a mail, or a hash of who caused or got one."""
+    """What counts until then: a mail, a hash of who caused, got or refuses one."""
 
     name = peewee.TextField()
     until = peewee.BigIntegerField(index=True)
@@ -1776,13 +1777,6 @@ class Overflow(Model):
 
     class Meta:
         indexes = ((("key", "ends"), False),)
-
-
-class Refusal(Model):
-    """A hash of an address to which no confirmation goes any more."""
-
-    hash = peewee.TextField(primary_key=True)
-    at = peewee.BigIntegerField()
 
 
 class Texts(peewee.TextField):
@@ -1947,7 +1941,7 @@ def models() -> tuple:
     return (
         *(Workspace, Tally, *records, OldUid, Call, Dialling, Submission, Sent),
         *(Event, Delivery, Endpoint, Answer, Key, Webhook, Note, Spent),
-        *(Mark, Overflow, Refusal),
+        *(Mark, Overflow),
     )
 
 

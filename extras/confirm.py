@@ -36,6 +36,7 @@ from extras.senders import DeliveryRow
 CONFIRM = "confirm"
 TOKEN = re.compile(f"({BASE32_UID.pattern})-([0-9a-f]{{1,12}})-([0-9a-f]{{32}})")
 WEEK = 7 * DAY  # for so long a link is good, and shows its success
+FOR_EVER = 2**62
 
 
 def add_confirmation(office: Office) -> None:
@@ -82,8 +83,10 @@ class OptIn:
 
     def refuses(self, row: SubmissionRow) -> bool:
         """Whether its address is not to be written to, by whatever key."""
-        sql = "SELECT 1 FROM refusal WHERE hash = ?"
-        return self.store.row(sql, (self.sign("address", row.natural_key),)) is not None
+        return self.marks.full_until(self.refusal(row), 1) is not None
+
+    def refusal(self, row: SubmissionRow) -> str:
+        return f"refuses {self.sign('address', row.natural_key)}"
 
     # the link
 
@@ -147,9 +150,8 @@ class OptIn:
         return self.office.submissions.accept(caller, row, now)
 
     def refuse(self, row: SubmissionRow) -> None:
-        sql = "INSERT INTO refusal (hash, at) VALUES (?, ?) ON CONFLICT DO NOTHING"
-        hash = self.sign("address", row.natural_key)
-        self.store.run(sql, (hash, self.marks.now()))
+        if not self.refuses(row):
+            self.marks.put(self.refusal(row), FOR_EVER)
 
 
 class Question(Mail):

@@ -228,7 +228,6 @@ CREATE TABLE "overflow" ("submission_id" INTEGER NOT NULL PRIMARY KEY,
     "key" TEXT NOT NULL, "ends" INTEGER NOT NULL,
     FOREIGN KEY ("submission_id") REFERENCES "submission" ("id") ON DELETE CASCADE);
 CREATE INDEX "overflow_key_ends" ON "overflow" ("key", "ends");
-CREATE TABLE "refusal" ("hash" TEXT NOT NULL PRIMARY KEY, "at" INTEGER NOT NULL);
 """
 
 # Not released yet: a part may still be added.

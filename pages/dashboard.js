@@ -25,7 +25,8 @@ let leaving = null;
 function address() {
   const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { name: name in VIEWS ? name : "overview", rest: rest.join("/"), params: Object.fromEntries(new URLSearchParams(search)) };
+  return { name: name in VIEWS ? name : "overview", rest: rest.join("/"),
+    params: Object.fromEntries(new URLSearchParams(search)) };
 }
 
 /** Says in the address what a view shows, without leaving it. */
@@ -48,7 +49,8 @@ async function show({ focus = true } = {}) {
   $("#app").classList.remove("more");
   const main = put($("#main"));
   scrollTo(0, 0);
-  const shown = VIEWS[name](main, { rest, params, signal: leaving.signal, replace: replacer(rest ? `${name}/${rest}` : name) });
+  const shown = VIEWS[name](main,
+    { rest, params, signal: leaving.signal, replace: replacer(rest ? `${name}/${rest}` : name) });
   document.title = `${main.querySelector("h1")?.textContent || "Dashboard"} · contactapi`;
   if (focus) main.querySelector("h1")?.focus({ preventScroll: true });
   await shown.catch(tell);
@@ -78,7 +80,8 @@ function signedOut(why) {
   $("#signin").hidden = false;
   document.title = "Sign in · contactapi";
   put($("#why"), why && el("p", { class: "note bad" }, why));
-  $("#key").value = "";
+  $("#signin form").reset();
+  $("#key").type = "password";
   $("#key").focus();
 }
 
@@ -90,9 +93,10 @@ async function signIn(form) {
   unblame(form);
   const key = $("#key").value.trim();
   try {
-    const kind = KINDS[Object.keys(KINDS).find((begin) => key.startsWith(begin))];
+    const kind = KINDS[Object.keys(KINDS).find((start) => key.startsWith(start))];
     if (kind) throw new ApiError(403, { message: kind, param: "key" });
-    if (!/^[!-~]+$/.test(key)) throw new ApiError(401, { message: key ? WRONG : "Put your secret key in", param: "key" });
+    if (!/^[!-~]+$/.test(key)) throw new ApiError(401,
+      { message: key ? WRONG : "Put your secret key in", param: "key" });
     state.stats = await get("/v1/stats", { key });
     session.open(key);
     put($("#why"));

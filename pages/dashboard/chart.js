@@ -27,7 +27,8 @@ export function chart(daily) {
       svg("text", { class: "tick", x: LEFT - 8, y: floor - height(n) + 4, "text-anchor": "end" }, number(n)))),
     daily.map((one, n) => bar(one, LEFT + n * slot, slot, floor, height(one.contacts), label)),
     daily.map((one, n) => n % 7 === 1 && svg("text",
-      { class: "tick", x: LEFT + (n + 0.5) * slot, y: HEIGHT - 6, "text-anchor": n > 26 ? "end" : "middle" }, dated(one.date))));
+      { class: "tick", x: LEFT + (n + 0.5) * slot, y: HEIGHT - 6, "text-anchor": n > 26 ? "end" : "middle" },
+      dated(one.date))));
   return el("div", { class: "plot" }, label, drawing, table(daily));
 }
 
@@ -37,7 +38,8 @@ function bar(one, x, slot, floor, height, label) {
   return svg("g", { class: one.contacts ? "bar" : "bar none", onpointerenter: say,
     onpointerleave: () => { label.textContent = ""; } },
   svg("rect", { class: "reach", x, y: 0, width: slot, height: floor }),
-  svg("rect", { class: "value", x: x + (slot - width) / 2, y: floor - tall, width, height: tall, rx: Math.min(3, tall / 2) }));
+  svg("rect", { class: "value", x: x + (slot - width) / 2, y: floor - tall, width, height: tall,
+    rx: Math.min(3, tall / 2) }));
 }
 
 function table(daily) {

@@ -50,6 +50,20 @@ export function button(label, work, { kind = "", image = null, title = null, ...
   return node;
 }
 
+/** A link that looks like a button. */
+export function link(label, href, { kind = "", image = null, title = null } = {}) {
+  return el("a", { class: `button ${kind}`, href, title }, image && icon(image), el("span", {}, label));
+}
+
+/** A link to what `work` shows without leaving the view; in another tab it is a link like others. */
+export function opener(href, work, props, ...children) {
+  return el("a", { href, ...props, onclick: (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    work();
+  } }, children);
+}
+
 /** Runs work once at a time; what goes wrong is told by the event `failed`. */
 export async function busy(node, work) {
   if (node.getAttribute("aria-busy") === "true") return;
@@ -75,7 +89,8 @@ export function field(label, control, { hint = null, name = null, wide = false }
   control.setAttribute("aria-describedby", said);
   return el("div", { class: `field${wide ? " wide" : ""}`, "data-param": name },
     el("label", { for: control.id }, label), control,
-    el("div", { id: said, class: "said" }, hint && el("p", { class: "hint" }, hint), el("p", { class: "wrong" })));
+    el("div", { id: said, class: "said" }, hint && el("p", { class: "hint" }, hint),
+      el("p", { class: "wrong" })));
 }
 
 /** A check box or radio button before its label and hint. */
@@ -111,8 +126,8 @@ export function unblame(form) {
 }
 
 /** "no such key" → "No such key." */
-export function sentence(text) {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+export function sentence(words) {
+  const whole = words.charAt(0).toUpperCase() + words.slice(1);
   return /[.!?…)]$/.test(whole) ? whole : `${whole}.`;
 }
 
@@ -125,9 +140,9 @@ export function failure(err, again) {
   return note("bad", el("p", {}, sentence(err.message)), again && button("Try again", again));
 }
 
-export function empty(image, title, text, ...actions) {
+export function empty(image, title, words, ...actions) {
   return el("div", { class: "empty" }, el("span", { class: "medal" }, icon(image)),
-    el("h2", {}, title), el("p", {}, text), actions.length > 0 && el("div", { class: "actions" }, actions));
+    el("h2", {}, title), el("p", {}, words), actions.length > 0 && el("div", { class: "actions" }, actions));
 }
 
 export function skeleton(rows = 6) {
@@ -135,12 +150,13 @@ export function skeleton(rows = 6) {
   return el("div", { class: "skeleton", role: "status" }, el("span", { class: "hidden" }, "Loading"), lines);
 }
 
-export const badge = (text, kind = "") => el("span", { class: `badge ${kind}` }, text);
+export const quiet = (words) => el("span", { class: "quiet" }, words);
+export const badge = (words, kind = "") => el("span", { class: `badge ${kind}` }, words);
 
 /** A view's title, what it is for, and what can be done. */
-export function heading(title, text, ...actions) {
+export function heading(title, words, ...actions) {
   return el("header", { class: "heading" },
-    el("div", {}, el("h1", { tabindex: "-1" }, title), text && el("p", {}, text)),
+    el("div", {}, el("h1", { tabindex: "-1" }, title), words && el("p", {}, words)),
     actions.length > 0 && el("div", { class: "actions" }, actions));
 }
 
@@ -160,7 +176,7 @@ export function text(value) {
 
 /** "5 min ago", "3 Jul 2026"; the whole of it on hover. */
 export function when(iso) {
-  if (!iso) return el("span", { class: "quiet" }, "never");
+  if (!iso) return quiet("never");
   return el("time", { datetime: iso, title: minutes.format(new Date(iso)) }, ago(new Date(iso), Date.now()));
 }
 
@@ -174,6 +190,9 @@ export function ago(date, now) {
   if (past < 7 * 24 * 60) return plural(Math.floor(past / 60 / 24), "day") + " ago";
   return days.format(date);
 }
+
+/** What opens a mail to this address. */
+export const mailto = (address) => `mailto:${encodeURIComponent(address).replace("%40", "@")}`;
 
 /** Runs work a moment after the last of several calls. */
 export function soon(work, wait = 220) {

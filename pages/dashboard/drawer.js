@@ -1,7 +1,8 @@
 // One record: its fields, its history, all that is held on it.
 
 import { ask, download, get, patch, post, remove } from "./api.js";
-import { badge, blame, busy, button, el, failure, field, icon, put, skeleton, tell, text, unblame, when } from "./dom.js";
+import { badge, blame, busy, button, el, failure, field, link, mailto, put, skeleton, tell, text, unblame,
+  when } from "./dom.js";
 import { FieldsEditor, Unreadable, changes } from "./fields.js";
 import { confirmed, dialog, toast, undoable } from "./overlay.js";
 import { keyName, keys, refreshStats } from "./state.js";
@@ -42,7 +43,8 @@ export class Drawer {
     if (!this.id) return null;
     const tab = (name, label, work) => button(label, work, { kind: "tab", "aria-pressed": String(name === now) });
     return el("div", { class: "tabs", role: "group", "aria-label": "What to see" },
-      tab("details", "Details", () => this.showDetails(this.record)), tab("history", "History", () => this.showHistory()));
+      tab("details", "Details", () => this.showDetails(this.record)),
+      tab("history", "History", () => this.showHistory()));
   }
 
   // -- its fields
@@ -57,13 +59,15 @@ export class Drawer {
       try {
         unblame(form);
         this.editor.turn(asJson);
-        for (const tab of ways.children) tab.setAttribute("aria-pressed", String(asJson === (tab === ways.lastChild)));
+        ways.firstChild.setAttribute("aria-pressed", String(!asJson));
+        ways.lastChild.setAttribute("aria-pressed", String(asJson));
       } catch (err) {
         blame(form, err);
       }
     };
     const ways = el("div", { class: "tabs small", role: "group", "aria-label": "How to edit" },
-      button("Fields", turn(false), { kind: "tab", "aria-pressed": "true" }), button("JSON", turn(true), { kind: "tab", "aria-pressed": "false" }));
+      button("Fields", turn(false), { kind: "tab", "aria-pressed": "true" }),
+      button("JSON", turn(true), { kind: "tab", "aria-pressed": "false" }));
     const save = button(id ? "Save" : `Add the ${kind.one}`, null, { kind: "primary", type: "submit" });
     const form = el("form", { class: "form", novalidate: true },
       field(kind.label, this.label, { name: kind.key }),
@@ -82,10 +86,11 @@ export class Drawer {
     return el("div", { class: "about" },
       el("p", { class: "quiet" }, "Added ", when(created), updated !== created && [", changed ", when(updated)]),
       person && el("p", { class: "actions" },
-        el("a", { class: "button small", href: `mailto:${encodeURIComponent(this.record.email).replace("%40", "@")}` }, icon("reply"), el("span", {}, "Write")),
-        el("a", { class: "button small", href: `#/inbox?contact=${id}` }, icon("inbox"), el("span", {}, "Submissions")),
+        link("Write", mailto(this.record.email), { kind: "small", image: "reply" }),
+        link("Submissions", `#/inbox?contact=${id}`, { kind: "small", image: "inbox" }),
         button("Everything held", () => download(`${this.path}/export`, `${id}.json`),
-          { kind: "small", image: "download", title: "All that is stored on this person, for an access request" })));
+          { kind: "small", image: "download",
+            title: "All that is stored on this person, for an access request" })));
   }
 
   async save(others, form) {
@@ -104,7 +109,8 @@ export class Drawer {
     const { kind } = this;
     const given = Object.entries(fields).filter(([, value]) => value !== "");
     const made = await post(`/v1/${kind.plural}`, { [kind.key]: this.label.value, ...Object.fromEntries(given) });
-    toast(made.created_at === made.updated_at ? `Added ${made[kind.key]}` : `${made[kind.key]} was known already and has these fields now`);
+    const fresh = made.created_at === made.updated_at;
+    toast(`${made[kind.key]} ${fresh ? "is added" : "was known already and has these fields now"}`);
     refreshStats().catch(tell);
     this.dialog.close();
   }
@@ -115,7 +121,8 @@ export class Drawer {
     if (this.label.value !== this.record[this.kind.key]) set[this.kind.key] = this.label.value;
     let record = this.record;
     if (Object.keys(set).length) record = await patch(this.path, set);
-    if (gone.length) record = await ask("PATCH", this.path, { body: Object.fromEntries(gone.map((name) => [name, null])), ...MERGE });
+    if (gone.length) record = await ask("PATCH", this.path,
+      { body: Object.fromEntries(gone.map((name) => [name, null])), ...MERGE });
     toast(record === this.record ? "Nothing was changed" : "Saved");
     this.showRecord(record);
   }
@@ -124,7 +131,8 @@ export class Drawer {
     return button("Delete", () => {
       this.dialog.close();
       this.heard.hide(this.id, true);
-      undoable(`Deleted ${this.record[this.kind.key]}`, (options) => remove(this.path, options).then(() => this.heard.changed()),
+      undoable(`Deleted ${this.record[this.kind.key]}`,
+        (options) => remove(this.path, options).then(() => this.heard.changed()),
         () => this.heard.hide(this.id, false));
     }, { kind: "danger quiet", image: "trash" });
   }
@@ -138,7 +146,8 @@ export class Drawer {
       const list = el("ol", { class: "history" }, page.data.map(happened));
       const none = el("p", { class: "calm" }, "Nothing is kept of what happened before.");
       put(this.body, this.tabs("history"), page.data.length ? list : none, this.more(page, list),
-        page.data.length > 0 && el("footer", {}, button("Erase this history", () => this.erase(), { kind: "danger quiet", image: "trash" })));
+        page.data.length > 0 && el("footer", {},
+          button("Erase this history", () => this.erase(), { kind: "danger quiet", image: "trash" })));
     } catch (err) {
       put(this.body, this.tabs("history"), failure(err, () => this.showHistory()));
     }
@@ -155,7 +164,8 @@ export class Drawer {
   }
 
   async erase() {
-    const words = `The past values of ${this.record[this.kind.key]} are erased. The ${this.kind.one} itself stays. This cannot be undone.`;
+    const words = `The past values of ${this.record[this.kind.key]} are erased, the ${this.kind.one} itself stays. `
+      + "This cannot be undone.";
     if (!(await confirmed("Erase the history?", words, "Erase"))) return;
     await remove(`${this.path}/history`);
     await this.showHistory();

@@ -3,7 +3,8 @@
 import { parse } from "./api.js";
 import { button, el, newId, put, select, text } from "./dom.js";
 
-const TYPES = [["text", "Text"], ["number", "Number"], ["yesno", "Yes or no"], ["null", "Nothing"], ["json", "JSON"]];
+const TYPES = [["text", "Text"], ["number", "Number"], ["yesno", "Yes or no"], ["null", "Nothing"],
+  ["json", "JSON"]];
 
 function typeOf(value) {
   if (value === null) return "null";
@@ -56,7 +57,8 @@ export class FieldsEditor {
 
   show(document) {
     if (this.asJson) {
-      this.area = el("textarea", { class: "mono", rows: 18, spellcheck: "false", "aria-label": "The fields as JSON" },
+      this.area = el("textarea",
+        { class: "mono", rows: 18, spellcheck: "false", "aria-label": "The fields as JSON" },
         JSON.stringify(document, null, 2));
       this.rows = null;
       put(this.node, this.area);
@@ -70,7 +72,8 @@ export class FieldsEditor {
   read() {
     if (!this.asJson) return this.readRows();
     const document = json(this.area.value);
-    if (typeOf(document) !== "json" || Array.isArray(document)) throw new Unreadable("Give one JSON object: { … }");
+    const isObject = typeOf(document) === "json" && !Array.isArray(document);
+    if (!isObject) throw new Unreadable("Give one JSON object: { … }");
     return document;
   }
 
@@ -119,7 +122,8 @@ export class FieldsEditor {
       this.rows.splice(this.rows.indexOf(row), 1);
       row.node.remove();
     }, { kind: "bare small", image: "close" });
-    row.node = el("div", { class: "edit", id: newId("row") }, el("div", { class: "top" }, label, types, drop), place);
+    row.node = el("div", { class: "edit", id: newId("row") }, el("div", { class: "top" }, label, types, drop),
+      place);
     return row;
   }
 }

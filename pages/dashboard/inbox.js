@@ -1,7 +1,8 @@
 // What visitors sent: read, accept, mark as spam, delete, answer.
 
 import { get, patch, query, remove } from "./api.js";
-import { badge, busy, button, el, empty, failure, heading, icon, number, put, skeleton, soon, tell, text, when } from "./dom.js";
+import { badge, busy, button, el, empty, failure, heading, icon, link, mailto, number, opener, put, skeleton, soon, tell, text,
+  when } from "./dom.js";
 import { dialog, toast, undoable } from "./overlay.js";
 import { keyName, keys, moveSubmission, refreshStats, state } from "./state.js";
 import { avatar, reason, sender, summary } from "./submission.js";
@@ -31,7 +32,8 @@ class Inbox {
     this.list = el("ol", { class: "letters", "aria-label": "Submissions" });
     this.more = el("div", { class: "further" });
     this.pane = el("article", { class: "reading", "aria-live": "polite" });
-    this.node = el("div", { class: "inbox" }, el("div", { class: "listing" }, this.fresh = el("div"), this.list, this.more), this.pane);
+    this.node = el("div", { class: "inbox" },
+      el("div", { class: "listing" }, this.fresh = el("div"), this.list, this.more), this.pane);
   }
 
   // -- what stands above the list
@@ -40,17 +42,20 @@ class Inbox {
     this.tabs = el("div", { class: "tabs", role: "group", "aria-label": "State" },
       TABS.map(([name, label]) => button(label, () => this.change({ state: name, open: "" }),
         { kind: "tab", "data-state": name })));
-    const search = el("input", { type: "search", placeholder: "Search submissions", "aria-label": "Search submissions",
+    const search = el("input",
+      { type: "search", placeholder: "Search submissions", "aria-label": "Search submissions",
       value: this.params.q, maxlength: 100 });
     search.addEventListener("input", soon(() => this.change({ q: search.value.trim(), open: "" })));
     this.forms = el("select", { "aria-label": "Form" });
     this.forms.addEventListener("change", () => this.change({ key: this.forms.value, open: "" }));
-    const narrowed = this.params.contact && el("p", { class: "chips" }, el("span", { class: "chip" }, "Of one contact",
+    const narrowed = this.params.contact && el("p", { class: "chips" },
+      el("span", { class: "chip" }, "Of one contact",
       el("a", { href: "#/inbox", "aria-label": "Show those of all" }, icon("close"))));
     this.showCounts();
     return el("div", { class: "above" }, heading("Inbox", "What visitors sent through your forms.",
       button("Shortcuts", shortcuts, { kind: "wide-only", image: "keyboard" })),
-    el("div", { class: "toolbar" }, this.tabs, el("div", { class: "search" }, icon("search"), search), this.forms), narrowed);
+    el("div", { class: "toolbar" }, this.tabs, el("div", { class: "search" }, icon("search"), search),
+      this.forms), narrowed);
   }
 
   showForms() {
@@ -118,23 +123,22 @@ class Inbox {
   }
 
   showList() {
-    const [image, title, words] = this.params.q ? ["search", "Nothing found", "No submission has all of these words."] : NONE[this.params.state];
-    const first = this.params.state === "accepted" && !this.params.q && el("a", { class: "button primary", href: "#/forms/new" }, "Make a form");
-    put(this.list, this.rows.length ? this.rows.map((one) => this.item(one)) : el("li", {}, empty(image, title, words, ...(first ? [first] : []))));
+    put(this.list, this.rows.length ? this.rows.map((one) => this.item(one)) : el("li", {}, this.none()));
     const left = this.total - this.rows.length;
     put(this.more, left > 0 && button(`Show more (${number(left)} left)`, () => this.loadMore()));
     this.node.classList.toggle("none", !this.rows.length && !this.open);
   }
 
+  none() {
+    if (this.params.q) return empty("search", "Nothing found", "No submission has all of these words.");
+    const begin = this.params.state === "accepted" ? [link("Make a form", "#/forms/new", { kind: "primary" })] : [];
+    return empty(...NONE[this.params.state], ...begin);
+  }
+
   item(one) {
-    const link = el("a", { href: `#/inbox?state=${one.state}&open=${one.id}`, class: "row",
-      "aria-current": this.open?.id === one.id && "true" }, summary(one));
-    link.addEventListener("click", (event) => {
-      if (event.metaKey || event.ctrlKey) return;
-      event.preventDefault();
-      this.select(one, { read: true });
-    });
-    return el("li", { "data-id": one.id }, link);
+    const now = this.open?.id === one.id && "true";
+    return el("li", { "data-id": one.id }, opener(`#/inbox?state=${one.state}&open=${one.id}`,
+      () => this.select(one, { read: true }), { class: "row", "aria-current": now }, summary(one)));
   }
 
   async loadMore() {
@@ -165,13 +169,14 @@ class Inbox {
   }
 
   letter(one) {
-    const who = sender(one);
+    const who = sender(one), by = one.subject && who !== one.email && `${who} · `;
     const held = one.reason && badge(reason(one), one.state === "held" ? "warn" : "grey");
     return [
       el("header", {},
         button("Back to the list", () => this.back(), { kind: "bare narrow-only", image: "back" }),
         avatar(who),
-        el("div", {}, el("h2", {}, one.subject || who), el("p", {}, one.subject && who !== one.email && `${who} · `, one.email || "no address", " · ", when(one.created_at), " ", held)),
+        el("div", {}, el("h2", {}, one.subject || who),
+          el("p", {}, by, one.email || "no address", " · ", when(one.created_at), " ", held)),
       ),
       el("div", { class: "actions" }, this.actions(one)),
       el("dl", { class: "fields" }, Object.entries(one.fields).map(([name, value]) =>
@@ -182,8 +187,9 @@ class Inbox {
 
   actions(one) {
     return [
-      one.state !== "accepted" && button("Accept", () => this.mark(one, "accepted"), { kind: "primary", image: "check", title: "e" }),
-      one.email && el("a", { class: "button", href: reply(one), title: "r" }, icon("reply"), el("span", {}, "Reply")),
+      one.state !== "accepted" && button("Accept", () => this.mark(one, "accepted"),
+        { kind: "primary", image: "check", title: "e" }),
+      one.email && link("Reply", reply(one), { image: "reply", title: "r" }),
       one.state !== "spam" && button("Spam", () => this.mark(one, "spam"), { image: "spam", title: "s" }),
       button("Delete", () => this.drop(one), { image: "trash", title: "#" }),
     ];
@@ -193,6 +199,10 @@ class Inbox {
     if (one.state === to) return;
     const from = one.state;
     const changed = await patch(`/v1/submissions/${one.id}`, { state: to });
+    if (changed.state !== to) { // accepted by us, but not by the person yet
+      toast(`${sender(one)} is asked to confirm by mail first`);
+      return this.load();
+    }
     moveSubmission(from, to);
     this.gone(one);
     const words = to === "accepted" ? "Accepted" : "Marked as spam";
@@ -255,13 +265,14 @@ function reply(one) {
   const quoted = said.slice(0, 1000).split("\n").map((line) => `> ${line}`).join("\r\n");
   const params = [`subject=${encodeURIComponent(`Re: ${text(about)}`.toWellFormed())}`];
   if (said) params.push(`body=${encodeURIComponent(`\r\n\r\n${quoted}`.toWellFormed())}`);
-  return `mailto:${encodeURIComponent(one.email).replace("%40", "@")}?${params.join("&")}`;
+  return `${mailto(one.email)}?${params.join("&")}`;
 }
 
 function facts(one) {
   const rows = [
     ["Form", keyName(one.key)], ["Page", one.page], ["Confirmed", one.confirmed_at && when(one.confirmed_at)],
-    ["Contact", one.contact && el("a", { href: `#/contacts?open=${one.contact}` }, "Open the contact")], ["Id", one.id],
+    ["Contact", one.contact && el("a", { href: `#/contacts?open=${one.contact}` }, "Open the contact")],
+    ["Id", one.id],
   ];
   return el("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, value))));
@@ -274,6 +285,8 @@ function shortcuts() {
   off.addEventListener("change", () =>
     (off.checked ? localStorage.removeItem(SILENT) : localStorage.setItem(SILENT, "1")));
   dialog("Keyboard shortcuts", (body) => put(body,
-    el("dl", { class: "shortcuts" }, rows.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)))),
-    el("div", { class: "choice" }, off, el("label", { for: "shortcuts-on" }, "Single keys do this in the inbox"))), { kind: "sheet small" });
+    el("dl", { class: "shortcuts" },
+      rows.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)))),
+    el("div", { class: "choice" }, off,
+      el("label", { for: "shortcuts-on" }, "Single keys do this in the inbox"))), { kind: "sheet small" });
 }

@@ -11,7 +11,8 @@ export function table(caption, columns, rows, open = null) {
       if (open && !event.target.closest("a, button, input")) open(row);
     } }, cells);
   };
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", { class: "list" },
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", { class: "list" },
     el("caption", { class: "hidden" }, caption),
     el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: column.kind },
       column.kind === "act" ? el("span", { class: "hidden" }, "What to do") : column.title)))),

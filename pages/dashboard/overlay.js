@@ -51,7 +51,7 @@ export function undoLast() {
 }
 
 /** Who leaves the page has meant it: nothing that was shown as done is forgotten. */
-export function finishAll() {
+function finishAll() {
   for (const pending of [...waiting]) pending.run({ keepalive: true });
 }
 
@@ -90,7 +90,8 @@ export function dialog(title, fill, { kind = "sheet", onclose = null } = {}) {
   fill(body, close, node);
   node.showModal();
   (body.querySelector("input, select, textarea, button") || node.querySelector("h2")).focus();
-  return { close, closed, saved: () => { typed = false; }, rename: (words) => put(node.querySelector("h2"), words) };
+  return { close, closed, saved: () => { typed = false; },
+    rename: (words) => put(node.querySelector("h2"), words) };
 }
 
 export function closeAll() {
@@ -124,7 +125,7 @@ async function copy(words) {
 }
 
 /** Copies what `words()` gives and says so on itself. */
-export function copyButton(words, label = "Copy", kind = "small") {
+function copyButton(words, label = "Copy", kind = "small") {
   const node = button(label, async () => {
     await copy(words());
     node.lastChild.textContent = "Copied";

@@ -2,7 +2,7 @@
 
 import { get, post, session } from "./api.js";
 import { chart } from "./chart.js";
-import { button, el, failure, heading, icon, number, plural, put, skeleton } from "./dom.js";
+import { button, el, failure, heading, icon, link, number, plural, put, skeleton } from "./dom.js";
 import { code } from "./overlay.js";
 import { formHtml, publicUrl } from "./snippet.js";
 import { keys, keysChanged, refreshStats, state, tokens } from "./state.js";
@@ -13,10 +13,12 @@ export async function overview(main, { signal }) {
   put(main, heading("Overview", "What came in, and what waits for you."), body);
   try {
     const [stats, latest, troubled] = await Promise.all([
-      refreshStats({ signal }), get("/v1/submissions?page_size=5", { signal }), failedDeliveries({ signal }), keys({ signal }),
+      refreshStats({ signal }), get("/v1/submissions?page_size=5", { signal }), failedDeliveries({ signal }),
+      keys({ signal }),
     ]);
     if (isEmpty(stats)) return put(body, firstSteps());
-    put(body, tiles(stats), el("div", { class: "columns" }, signUps(stats), waits(stats, troubled)), newest(latest));
+    put(body, tiles(stats), el("div", { class: "columns" }, signUps(stats), waits(stats, troubled)),
+      newest(latest));
   } catch (err) {
     if (err.name !== "AbortError") put(body, failure(err, () => overview(main, { signal })));
   }
@@ -42,7 +44,8 @@ function tiles({ contacts, companies, calls, submissions, daily }) {
   const month = daily.reduce((sum, one) => sum + one.contacts, 0);
   return el("ul", { class: "tiles" },
     tile("contacts", "Contacts", contacts, month ? `${number(month)} new in 30 days` : "none new in 30 days"),
-    tile("inbox", "Submissions", submissions.accepted, submissions.held ? `${number(submissions.held)} held` : "none held"),
+    tile("inbox", "Submissions", submissions.accepted,
+      submissions.held ? `${number(submissions.held)} held` : "none held"),
     tile("companies", "Companies", companies, "by name"),
     tile("calls", "Calls", calls, "outbound"));
 }
@@ -53,29 +56,37 @@ const tile = (view, title, count, more) => el("li", {}, el("a", { href: `#/${vie
 function signUps({ daily }) {
   const month = daily.reduce((sum, one) => sum + one.contacts, 0);
   return el("section", { class: "card", "aria-labelledby": "sign-ups" },
-    el("header", {}, el("h2", { id: "sign-ups" }, "Sign-ups"), el("p", {}, `${plural(month, "new contact")} in the last 30 days`)),
+    el("header", {}, el("h2", { id: "sign-ups" }, "Sign-ups"),
+      el("p", {}, `${plural(month, "new contact")} in the last 30 days`)),
     chart(daily));
 }
 
 function waits({ submissions }, troubled) {
   const rows = [
-    submissions.held && waiting("inbox?state=held", "clock", plural(submissions.held, "held submission"), "Accept them, or say that they are spam"),
-    troubled && waiting("webhooks", "alert", plural(troubled, "failed delivery", "failed deliveries"), "See what the receiver said and send again"),
-    submissions.spam && waiting("inbox?state=spam", "spam", `${number(submissions.spam)} in spam`, "Goes by itself after 30 days"),
+    submissions.held && waiting("inbox?state=held", "clock", plural(submissions.held, "held submission"),
+      "Accept them, or say that they are spam"),
+    troubled && waiting("webhooks", "alert", plural(troubled, "failed delivery", "failed deliveries"),
+      "See what the receiver said and send again"),
+    submissions.spam && waiting("inbox?state=spam", "spam",
+      `${number(submissions.spam)} in spam`, "Goes by itself after 30 days"),
   ].filter(Boolean);
-  const none = el("p", { class: "calm" }, icon("check"), "Nothing waits. All that came in is accepted and sent on.");
+  const none = el("p", { class: "calm" }, icon("check"),
+    "Nothing waits. All that came in is accepted and sent on.");
   return el("section", { class: "card", "aria-labelledby": "waits" },
     el("header", {}, el("h2", { id: "waits" }, "Waiting for you")),
     rows.length ? el("ul", { class: "rows" }, rows) : none);
 }
 
 const waiting = (to, image, title, words) => el("li", {}, el("a", { href: `#/${to}`, class: "row" },
-  el("span", { class: "medal small" }, icon(image)), el("div", {}, el("strong", {}, title), el("small", {}, words)), icon("next")));
+  el("span", { class: "medal small" }, icon(image)),
+  el("div", {}, el("strong", {}, title), el("small", {}, words)), icon("next")));
 
 function newest({ data }) {
-  const none = el("p", { class: "calm" }, "No form has sent anything yet. ", el("a", { href: "#/forms/new" }, "Make a form"));
+  const none = el("p", { class: "calm" }, "No form has sent anything yet. ",
+    el("a", { href: "#/forms/new" }, "Make a form"));
   return el("section", { class: "card", "aria-labelledby": "newest" },
-    el("header", {}, el("h2", { id: "newest" }, "Latest submissions"), el("a", { href: "#/inbox" }, "Open the inbox")),
+    el("header", {}, el("h2", { id: "newest" }, "Latest submissions"),
+      el("a", { href: "#/inbox" }, "Open the inbox")),
     data.length ? el("ul", { class: "rows" }, data.map((one) => el("li", {}, el("a",
       { class: "row", href: `#/inbox?state=${one.state}&open=${one.id}` }, summary(one))))) : none);
 }
@@ -94,18 +105,19 @@ function firstSteps() {
         code("Terminal", command(`${session.key.slice(0, 10)}…`), command(session.key))),
       step("Put a form on your page", "Paste it where people should sign up. It needs no JavaScript.", form),
       step("Bring the contacts that you have", "A CSV file as your spreadsheet or newsletter tool writes it.",
-        el("p", {}, el("a", { class: "button primary", href: "#/files" }, icon("upload"), "Import a file")))));
+        el("p", {}, link("Import a file", "#/files", { kind: "primary", image: "upload" })))));
 }
 
-const step = (title, words, ...more) => el("li", { class: "card" }, el("h2", {}, title), el("p", { class: "quiet" }, words), more);
+const step = (title, words, ...more) => el("li", { class: "card" }, el("h2", {}, title),
+  el("p", { class: "quiet" }, words), more);
 
 function showForm(place, key) {
   const token = key && tokens.of(key.id);
   put(place, code("HTML", formHtml({ token: token || "ck_pub_…", template: "signup" })),
     el("p", { class: "actions" },
       !key && button("Fill in a key for localhost", () => makeKey(place), { kind: "primary", image: "forms" }),
-      key && el("a", { class: "button", href: `#/forms/${key.id}` }, "Try it here"),
-      el("a", { class: "button", href: "#/forms/new" }, "Make one for my site")));
+      key && link("Try it here", `#/forms/${key.id}`),
+      link("Make one for my site", "#/forms/new")));
 }
 
 async function makeKey(place) {

@@ -17,7 +17,10 @@ export function preview(key, token, template) {
     busy(sendIt, () => submit(form, key, token, said));
   });
   return el("div", { class: "preview" }, el("h3", {}, "Try it"),
-    el("p", { class: "hint" }, "What you send from here arrives as a submission."), form);
+    el("p", { class: "hint" },
+      key.captcha === "service"
+        ? "Your captcha's widget is not here, so this one is refused: try it on your page."
+      : "What you send from here arrives as a submission."), form);
 }
 
 function control(name, type) {
@@ -42,7 +45,8 @@ async function submit(form, key, token, said) {
       answer.submission && el("a", { href: `#/inbox?open=${answer.submission}` }, "See it in the inbox")));
     await refreshStats();
   } catch (err) {
-    put(said, el("div", { class: "note bad" }, el("p", {}, sentence(err.message)), mayAllow(err, form, key, token, said)));
+    put(said, el("div", { class: "note bad" }, el("p", {}, sentence(err.message)),
+      mayAllow(err, form, key, token, said)));
   }
 }
 

@@ -1,16 +1,19 @@
 // Contacts and companies: search, filters, pages; a drawer for each of them.
 
 import { download, get, query } from "./api.js";
-import { button, el, empty, heading, icon, put, soon, text, when } from "./dom.js";
+import { button, el, empty, heading, icon, link, opener, put, quiet, soon, text, when } from "./dom.js";
 import { Place, pager, table } from "./list.js";
 import { dialog } from "./overlay.js";
 import { Drawer } from "./drawer.js";
 import { avatar } from "./submission.js";
 
 export const KINDS = {
-  contacts: { plural: "contacts", one: "contact", many: "contacts", key: "email", label: "Email", title: "Contacts",
-    words: "Everybody who left an address.", none: "People appear here when they send a form, or when you add or import them." },
-  companies: { plural: "companies", one: "company", many: "companies", key: "name", label: "Name", title: "Companies",
+  contacts: { plural: "contacts", one: "contact", many: "contacts", key: "email", label: "Email",
+    title: "Contacts",
+    words: "Everybody who left an address.",
+    none: "People appear here when they send a form, or when you add or import them." },
+  companies: { plural: "companies", one: "company", many: "companies", key: "name", label: "Name",
+    title: "Companies",
     words: "Kept by their names.", none: "Add a company, or import a file of them." },
 };
 const TIMES = [["created_after", "Created after"], ["created_before", "Created before"],
@@ -56,7 +59,8 @@ class Records {
 
   toolbar() {
     const { kind } = this;
-    const search = el("input", { type: "search", "aria-label": `Search ${kind.many}`, placeholder: `Search ${kind.many}`,
+    const search = el("input",
+      { type: "search", "aria-label": `Search ${kind.many}`, placeholder: `Search ${kind.many}`,
       value: this.params.q, maxlength: 100 });
     search.addEventListener("input", soon(() => this.change({ q: search.value.trim() })));
     this.chips = el("div", { class: "chips" });
@@ -77,7 +81,8 @@ class Records {
 
   filter() {
     dialog("Filter", (body, close) => {
-      const line = (label, control) => el("div", { class: "field" }, el("label", { for: (control.id ||= `f-${label}`) }, label), control);
+      const line = (label, control) => el("div", { class: "field" },
+        el("label", { for: (control.id ||= `f-${label}`) }, label), control);
       const name = el("input", { placeholder: "plan", autocomplete: "off", maxlength: 200 });
       const value = el("input", { placeholder: "pro", autocomplete: "off" });
       const times = TIMES.map(([one]) => el("input", { type: "date", value: this.params[one] }));
@@ -102,16 +107,18 @@ class Records {
     const rows = page.data.filter((row) => !this.hidden.has(row.id));
     if (!rows.length && page.page === 1) return this.none();
     return [table(this.kind.title, this.columns(rows), rows, (row) => this.open(row.id)),
-      pager({ ...page, total: page.total - (page.data.length - rows.length) }, this.kind.one, this.kind.many, (to) => this.change({ page: to }))];
+      pager({ ...page, total: page.total - (page.data.length - rows.length) }, this.kind.one, this.kind.many,
+        (to) => this.change({ page: to }))];
   }
 
   none() {
     const { kind } = this;
-    const narrowed = Object.keys(this.params).length > 0;
-    return narrowed ? empty("search", "Nothing found", "Search for fewer words, or take a filter away.",
-      button("Show all", () => this.clear()))
-      : empty(kind.plural, `No ${kind.many} yet`, kind.none, button(`Add a ${kind.one}`, () => this.open(null), { kind: "primary" }),
-        el("a", { class: "button", href: "#/files" }, "Import a file"));
+    if (Object.keys(this.params).length) {
+      return empty("search", "Nothing found", "Search for fewer words, or take a filter away.",
+        button("Show all", () => this.clear()));
+    }
+    return empty(kind.plural, `No ${kind.many} yet`, kind.none,
+      button(`Add a ${kind.one}`, () => this.open(null), { kind: "primary" }), link("Import a file", "#/files"));
   }
 
   clear() {
@@ -124,14 +131,9 @@ class Records {
     const { kind } = this;
     const first = { title: kind.label, kind: "main", cell: (row) => {
       const called = kind.key === "email" && personName(row);
-      const link = el("a", { href: `#/${kind.plural}?open=${row.id}` }, row[kind.key]);
-      link.addEventListener("click", (event) => {
-        if (event.metaKey || event.ctrlKey) return;
-        event.preventDefault();
-        this.open(row.id);
-      });
-      return el("div", { class: "who" }, avatar(called || row[kind.key]),
-        el("div", {}, link, called && el("small", {}, called)));
+      return el("div", { class: "who" }, avatar(called || row[kind.key]), el("div", {},
+        opener(`#/${kind.plural}?open=${row.id}`, () => this.open(row.id), {}, row[kind.key]),
+        called && el("small", {}, called)));
     } };
     const others = common(rows).map((name) => ({ title: name, kind: "extra", cell: (row) => brief(row[name]) }));
     return [first, ...others, { title: "Added", kind: "time", cell: (row) => when(row.created_at) }];
@@ -157,9 +159,11 @@ class Records {
   export() {
     const { page, ...rest } = this.asked();
     delete rest.page_size;
+    const path = (form) => `/v1/${this.kind.plural}.${form}${query(rest)}`;
     dialog(`Export ${this.kind.many}`, (body) => {
-      const as = (form, words) => el("li", {}, el("div", {}, el("strong", {}, form.toUpperCase()), el("small", {}, words)),
-        button(`Download ${form.toUpperCase()}`, () => download(`/v1/${this.kind.plural}.${form}${query(rest)}`, `${this.kind.plural}.${form}`),
+      const as = (form, words) => el("li", {},
+        el("div", {}, el("strong", {}, form.toUpperCase()), el("small", {}, words)),
+        button(`Download ${form.toUpperCase()}`, () => download(path(form), `${this.kind.plural}.${form}`),
           { image: "download" }));
       put(body, el("p", {}, Object.keys(rest).length ? "What your search and filters show." : "All of them."),
         el("ul", { class: "rows choices" }, as("csv", "For a spreadsheet"), as("jsonl", "Exact, types and all")));
@@ -167,7 +171,7 @@ class Records {
   }
 }
 
-export function personName(row) {
+function personName(row) {
   const whole = [row.first_name, row.last_name].filter((part) => typeof part === "string" && part).join(" ");
   return [row.name, row.full_name, whole].find((one) => typeof one === "string" && one.trim()) || null;
 }
@@ -177,10 +181,11 @@ function common(rows) {
   const counts = new Map();
   for (const row of rows) {
     for (const [name, value] of Object.entries(row)) {
-      if (!OWN.has(name) && value !== null && typeof value !== "object") counts.set(name, (counts.get(name) || 0) + 1);
+      const plain = value !== null && typeof value !== "object";
+      if (plain && !OWN.has(name)) counts.set(name, (counts.get(name) || 0) + 1);
     }
   }
   return [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([name]) => name);
 }
 
-const brief = (value) => (value === undefined || value === null ? el("span", { class: "quiet" }, "–") : text(value).slice(0, 120));
+const brief = (value) => (value === undefined || value === null ? quiet("–") : text(value).slice(0, 120));

@@ -2,7 +2,8 @@
 
 const BEGIN = 64 * 1024;
 const ALIASES = {
-  email: ["email", "emailaddress", "e-mailaddress", "e-mail", "e-mail1-value", "primaryemail", "youremail", "e-mail-adresse", "mail"],
+  email: ["email", "emailaddress", "e-mailaddress", "e-mail", "e-mail1-value", "primaryemail", "youremail",
+    "e-mail-adresse", "mail"],
   name: ["name"],
 };
 
@@ -55,7 +56,8 @@ function table5(table, at, key) {
 function keyColumn(names, key) {
   const plain = (name) => name.trim().toLowerCase();
   const folded = names.map((name) => plain(name).replace(/[\s_]/g, ""));
-  const ways = [(n) => names[n].trim() === key, (n) => folded[n].replaceAll("-", "") === key, (n) => ALIASES[key].includes(folded[n])];
+  const ways = [(n) => names[n].trim() === key, (n) => folded[n].replaceAll("-", "") === key,
+    (n) => ALIASES[key].includes(folded[n])];
   for (const fits of ways) {
     const found = names.map((_, n) => n).filter(fits);
     if (found.length === 1 || (found.length && ways[0] === fits)) return found[0];

@@ -2,7 +2,8 @@
 
 /** What a form asks for: [name, label, type]. */
 export const TEMPLATES = {
-  signup: { label: "Sign-up", button: "Sign up", fields: [["name", "Name", "text"], ["email", "Email", "email"]] },
+  signup: { label: "Sign-up", button: "Sign up",
+    fields: [["name", "Name", "text"], ["email", "Email", "email"]] },
   contact: { label: "Contact form", button: "Send",
     fields: [["name", "Name", "text"], ["email", "Email", "email"], ["message", "Message", "area"]] },
   newsletter: { label: "Newsletter", button: "Subscribe", fields: [["email", "Email", "email"]] },
@@ -21,7 +22,8 @@ const HONEYPOT = '  <input name="_gotcha" tabindex="-1" autocomplete="off" hidde
 /** Plain HTML: `token` a publishable key, `captcha` as the key has it. */
 export function formHtml({ token, template, captcha = "none" }) {
   const { fields, button } = TEMPLATES[template];
-  const solved = captcha === "altcha" && `  <contactapi-captcha challenge="${formUrl(token)}/challenge">This form needs JavaScript.</contactapi-captcha>`;
+  const solved = captcha === "altcha"
+    && `  <contactapi-captcha challenge="${formUrl(token)}/challenge">This form needs JavaScript.</contactapi-captcha>`;
   return [
     captcha === "altcha" && `<script src="${publicUrl()}/captcha.js" defer></script>`,
     `<form action="${formUrl(token)}" method="post">`,

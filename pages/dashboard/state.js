@@ -46,7 +46,8 @@ const WITHOUT_KEY = {
 /** What a person calls a key. */
 export function keyName(ref) {
   const key = state.keys?.find((one) => one.id === ref);
-  if (key) return key.name || { publishable: "unnamed form", secret: "unnamed secret key" }[key.type] || "unnamed key";
+  const unnamed = { publishable: "unnamed form", secret: "unnamed secret key" };
+  if (key) return key.name || unnamed[key.type] || "unnamed key";
   return WITHOUT_KEY[ref] || "a revoked key";
 }
 

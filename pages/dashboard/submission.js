@@ -17,7 +17,7 @@ export function sender(one) {
 }
 
 /** The first words of what was sent. */
-export function excerpt(one) {
+function excerpt(one) {
   const said = ["message", "comment", "text", "body"].map((name) => one.fields[name]);
   const words = said.find((value) => typeof value === "string" && value);
   if (words) return words;

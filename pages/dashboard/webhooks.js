@@ -1,34 +1,39 @@
 // Webhooks: where events are sent, whether they arrived, and sending again.
 
 import { get, patch, post, query, remove } from "./api.js";
-import { badge, blame, busy, button, choice, el, empty, field, heading, icon, note, put, select, sentence, unblame, when } from "./dom.js";
+import { badge, blame, busy, button, choice, el, empty, field, heading, note, put, quiet, select, sentence, unblame,
+  when } from "./dom.js";
 import { Place, pager, table } from "./list.js";
 import { confirmed, dialog, once, toast } from "./overlay.js";
 
 const SHAPES = [["standard", "Standard Webhooks (signed JSON)"], ["slack", "Slack"], ["discord", "Discord"],
   ["text", "Plain text (Mattermost, Google Chat …)"], ["ntfy", "ntfy"]];
-const EVENTS = ["contact.created", "contact.updated", "contact.deleted", "company.created", "company.updated", "company.deleted",
+const EVENTS = ["contact.created", "contact.updated", "contact.deleted", "company.created", "company.updated",
+  "company.deleted",
   "call.created", "call.updated", "submission.accepted", "submission.updated", "submission.deleted"];
 const STATES = { delivered: "good", failed: "bad", waiting: "warn" };
 
 export async function webhooks(main, { params, replace, signal }) {
   const hooks = new Place(signal, (until) => get("/v1/webhooks?page_size=100", { signal: until }),
     ({ data }) => list(data, () => hooks.load(), () => sent.load()));
-  const sent = new Place(signal, (until) => get(`/v1/deliveries${query({ page: params.page, page_size: 20 })}`, { signal: until }),
+  const sent = new Place(signal,
+    (until) => get(`/v1/deliveries${query({ page: params.page, page_size: 20 })}`, { signal: until }),
     (page) => deliveries(page, () => sent.load(), (to) => {
       params.page = to;
       replace(params);
       return sent.load();
     }));
   put(main, heading("Webhooks", "Tell other programs, or a chat, what happens here.",
-    button("Add a webhook", () => edit(null, () => hooks.load()), { kind: "primary", image: "plus" })), hooks.node,
+    button("Add a webhook", () => edit(null, () => hooks.load()), { kind: "primary", image: "plus" })),
+      hooks.node,
   el("div", { class: "below" }, el("header", { class: "subhead" }, el("h2", {}, "Deliveries"),
     button("Look again", () => sent.load(), { kind: "small", image: "refresh" })), sent.node));
   await Promise.all([hooks.load(), sent.load()]);
 }
 
 function list(hooks, changed, delivered) {
-  if (!hooks.length) return empty("webhooks", "No webhooks yet", "Add an address, and each event is sent to it, signed, until it arrives.");
+  if (!hooks.length) return empty("webhooks", "No webhooks yet",
+    "Add an address, and each event is sent to it, signed, until it arrives.");
   return el("ul", { class: "cards wide" }, hooks.map((hook) => el("li", {}, card(hook, changed, delivered))));
 }
 
@@ -37,15 +42,17 @@ function card(hook, changed, delivered) {
   const shape = SHAPES.find(([name]) => name === hook.shape)?.[1] || hook.shape;
   const turn = hook.enabled ? "Disable" : "Enable";
   return el("article", { class: "card hook", "data-id": hook.id },
-    el("header", {}, el("h2", { class: "address" }, hook.url), badge(hook.enabled ? "enabled" : "disabled", hook.enabled ? "good" : "bad")),
+    el("header", {}, el("h2", { class: "address" }, hook.url),
+      badge(hook.enabled ? "enabled" : "disabled", hook.enabled ? "good" : "bad")),
     !hook.enabled && hook.reason && note("bad", el("p", {}, sentence(hook.reason))),
     el("p", { class: "quiet" }, shape, " · made ", when(hook.created_at)),
-    el("p", { class: "badges" }, hook.events?.length && hook.events.length < EVENTS.length ? hook.events.map((one) => badge(one)) : badge("every event")),
+    el("p", { class: "badges" },
+      hook.events.length < EVENTS.length ? hook.events.map((one) => badge(one)) : badge("every event")),
     answer,
     el("div", { class: "actions" },
       button("Send a test", () => test(hook, answer, delivered), { kind: "small", image: "send" }),
       button("Edit", () => edit(hook, changed), { kind: "small", image: "edit" }),
-      button(turn, async () => { await patch(`/v1/webhooks/${hook.id}`, { enabled: !hook.enabled }); await changed(); }, { kind: "small" }),
+      button(turn, () => patch(`/v1/webhooks/${hook.id}`, { enabled: !hook.enabled }).then(changed), { kind: "small" }),
       button("New secret", () => rotate(hook), { kind: "small", image: "keys" }),
       button("Delete", () => drop(hook, changed), { kind: "danger quiet small", image: "trash" })));
 }
@@ -67,11 +74,14 @@ async function test(hook, place, delivered) {
 /** Makes one, or changes it. */
 function edit(hook, changed) {
   dialog(hook ? "Edit the webhook" : "Add a webhook", (body, close) => {
-    const url = el("input", { type: "url", value: hook?.url, placeholder: "https://example.com/hook", autocomplete: "off", required: true });
+    const url = el("input",
+      { type: "url", value: hook?.url, placeholder: "https://example.com/hook", autocomplete: "off",
+        required: true });
     const shape = select(SHAPES, "standard");
     const wanted = new Set(hook?.events || []);
     const events = el("fieldset", { class: "grid", "data-param": "events" }, el("legend", {}, "Events"),
-      EVENTS.map((one) => choice("checkbox", "event", one, one, { checked: wanted.has(one) })), el("p", { class: "wrong" }));
+      EVENTS.map((one) => choice("checkbox", "event", one, one, { checked: wanted.has(one) })),
+      el("p", { class: "wrong" }));
     const save = button(hook ? "Save" : "Add it", null, { kind: "primary", type: "submit" });
     const form = el("form", { class: "form", novalidate: true },
       field("Address", url, { name: "url", hint: "A public http or https address." }),
@@ -82,8 +92,12 @@ function edit(hook, changed) {
       event.preventDefault();
       const picked = [...form.querySelectorAll("[name=event]:checked")].map((box) => box.value);
       const asked = { url: url.value.trim(), ...(picked.length && { events: picked }) };
-      busy(save, () => (hook ? update(form, hook, asked) : create(form, { ...asked, shape: shape.value }, body, close)).then(
-        (done) => { if (done) changed(); if (done === "close") close(); }));
+      busy(save, async () => {
+        const done = hook ? await update(form, hook, asked)
+          : await create(form, { ...asked, shape: shape.value }, body, close);
+        if (done) changed();
+        if (done === "close") close();
+      });
     });
     put(body, form);
   });
@@ -93,7 +107,8 @@ async function create(form, asked, body, close) {
   unblame(form);
   try {
     const made = await post("/v1/webhooks", asked);
-    put(body, once("Its secret", made.secret, "With it the receiver knows that we sent it. This is the only time that it is shown."),
+    put(body, once("Its secret", made.secret,
+      "With it the receiver knows that we sent it. This is the only time that it is shown."),
       el("footer", {}, button("Done", close, { kind: "primary" })));
     return "made";
   } catch (err) {
@@ -116,12 +131,14 @@ async function rotate(hook) {
   const words = "The old secret goes on signing beside the new one for 24 hours. A third one ends the oldest at once.";
   if (!(await confirmed("Make a new secret?", words, "Make it"))) return;
   const { secret } = await patch(`/v1/webhooks/${hook.id}`, { rotate: true });
-  dialog("The new secret", (body, close) => put(body, once("Its secret", secret, "This is the only time that it is shown."),
+  dialog("The new secret",
+    (body, close) => put(body, once("Its secret", secret, "This is the only time that it is shown."),
     el("footer", {}, button("Done", close, { kind: "primary" }))));
 }
 
 async function drop(hook, changed) {
-  if (!(await confirmed("Delete the webhook?", `Nothing is sent to ${hook.url} any more, what waits neither.`, "Delete"))) return;
+  if (!(await confirmed("Delete the webhook?",
+    `Nothing is sent to ${hook.url} any more, what waits neither.`, "Delete"))) return;
   await remove(`/v1/webhooks/${hook.id}`);
   toast("The webhook is deleted");
   await changed();
@@ -132,11 +149,15 @@ async function drop(hook, changed) {
 function deliveries(page, changed, go) {
   if (!page.data.length) return el("p", { class: "calm" }, "Nothing was sent in the last 30 days.");
   const columns = [
-    { title: "To", kind: "main", cell: (row) => el("div", {}, el("strong", {}, row.host), el("small", { class: "mono" }, row.event)) },
+    { title: "To", kind: "main",
+      cell: (row) => el("div", {}, el("strong", {}, row.host), el("small", { class: "mono" }, row.event)) },
     { title: "State", cell: (row) => badge(row.state, STATES[row.state]) },
     { title: "Tries", kind: "extra number", cell: (row) => row.tries },
-    { title: "Next try", kind: "extra", cell: (row) => (row.next_try_at ? when(row.next_try_at) : el("span", { class: "quiet" }, "–")) },
-    { title: "Last answer", cell: (row) => el("div", { class: "answer" }, row.last_status && el("strong", {}, row.last_status), " ", row.last_answer || "") },
+    { title: "Next try", kind: "extra",
+      cell: (row) => (row.next_try_at ? when(row.next_try_at) : quiet("–")) },
+    { title: "Last answer",
+      cell: (row) => el("div", { class: "answer" }, row.last_status && el("strong", {}, row.last_status), " ",
+        row.last_answer || "") },
     { title: "", kind: "act", cell: (row) => button("Send again", async () => {
       await post(`/v1/deliveries/${row.id}/retry`, {});
       toast(`Sent to ${row.host} once more`);

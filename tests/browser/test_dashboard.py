@@ -305,6 +305,38 @@ def test_single_keys_read_accept_mark_and_delete_and_the_counts_move(
     assert states(server) == {"Ada": "accepted", "Bob": "spam", "Bot": "accepted"}
 
 
+def test_what_is_held_is_accepted_by_a_person(browser, server):
+    key = form_key(server, "shop.localhost", confirm=True)
+    send_form(server, key, name="Eva", email="eva@example.com")
+    sign_in(browser, server)
+    shows(browser, "1 held submission")
+    assert seen(browser, "#held") == "1"
+    press(browser, "1 held submission")
+    shows(browser, "not confirmed yet", ".reading")
+    assert read(server, "/v1/contacts") == []
+    press(browser, "Accept")
+    shows(browser, "Nothing is held", ".letters")
+    assert not browser.find("#held").is_displayed()
+    assert states(server) == {"Eva": "accepted"}
+    (contact,) = read(server, "/v1/contacts")
+    assert contact["email"] == "eva@example.com"
+
+
+def test_on_a_phone_one_reads_and_goes_back(browser, server, inbox):
+    browser.look_like(390)
+    browser.driver.refresh()
+    shows(browser, "Cleo", ".letters")
+    assert not browser.find(".reading").is_displayed()
+    browser.click(".letters li:nth-child(3) a")
+    shows(browser, "ada@example.com", ".reading")
+    assert not browser.find(".letters").is_displayed()
+    press(browser, "Back to the list")
+    assert browser.find(".letters").is_displayed()
+    press(browser, "More")
+    press(browser, "Webhooks")
+    shows(browser, "Deliveries", "#main")
+
+
 def test_what_was_deleted_or_marked_comes_back_by_undo(browser, server, inbox):
     press(browser, "Delete")
     shows(browser, "Deleted what Cleo sent", "#toasts")
