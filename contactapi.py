@@ -370,6 +370,7 @@ class Extra(NamedTuple):
     install: str = ""  # what is not in requirements.txt, as pip names it
     files: tuple = ()  # how the names of its files end: used if it is there, not needed
     paths: tuple = ()  # what it serves, likewise
+    listens: bool = False  # whether its `listen(services)` hears of events, everywhere
     commands: dict = {}  # name: what --help says of it; loaded when one is asked for
 
     def is_wanted(self, config: Config) -> bool:
@@ -457,6 +458,7 @@ EXTRAS = (
         "send webhooks",
         commands={"webhooks": "make, list, change, test and delete webhooks"},
         paths=("/v1/webhooks", "/v1/deliveries"),
+        listens=True,
     ),
 )
 
@@ -7511,7 +7513,7 @@ def open_services(
     base = store, events, clock, config.max_body
     keys = Keys(store, events, clock, ticker, config.secret_key)
     records = {kind.plural: Records(kind, *base) for kind in KINDS}
-    return Services(
+    services = Services(
         store,
         Workspaces(store),
         keys,
@@ -7523,6 +7525,11 @@ def open_services(
         hourly=[],
         nightly=[],
     )
+    for extra in EXTRAS:
+        with contextlib.suppress(Mistake):  # a path of its says what is missing
+            if extra.listens:
+                extra.load().listen(services)
+    return services
 
 
 def make_app(

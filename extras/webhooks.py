@@ -34,10 +34,14 @@ from extras.endpoints import (
 from extras.outgoing import Said, Unanswered
 
 
+def listen(services: Services) -> None:
+    """What a command does is told as well."""
+    services.events.hooks.append(Webhooks(services).announce)
+
+
 def setup(app: Api, services: Services, config: Config) -> None:
     hooks = Webhooks(services)
     services.outbox.senders[SENDER] = Sending(hooks)
-    services.events.hooks.append(hooks.announce)
     add_webhooks(app, hooks)
     add_deliveries(app, services)
 

@@ -71,6 +71,18 @@ def test_a_running_server_heeds_the_command_line(serve, receiver):
     server.stop()
 
 
+def test_what_a_command_does_is_told_by_the_server_that_runs(serve, receiver, tmp_path):
+    server = serve()
+    wanted = ("contact.created", "key.created", "key.revoked")
+    create(server, receiver.url, *(f"--event={name}" for name in wanted))
+    file = tmp_path / "people.jsonl"
+    file.write_text(jsonl({"email": "a@x.org"}, {"email": "b@x.org"}))
+    assert run(server.env, "import", str(file)).returncode == 0
+    assert run(server.env, "keys", "create", "--type", "secret").returncode == 0
+    told = ["contact.created", "contact.created", "key.created"]
+    assert until(lambda: [one["type"] for one in receiver.told] == told)
+
+
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
