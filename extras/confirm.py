@@ -259,7 +259,9 @@ def begin(app: Api) -> None:
 def question(opt_in: OptIn, row: SubmissionRow, rule: Caller) -> str:
     """What was sent, as text, and two buttons."""
     rows = rows_of(row)
-    shown = "".join(f"<dt>{escape(n)}<dd>{escape(spelled(v))}" for n, v in rows)
+    shown = "".join(
+        f"<dt>{escape(n)}<dd dir=auto>{escape(spelled(v))}" for n, v in rows
+    )
     form = FORM.format(shown=shown, signed=opt_in.signed(row), style=STYLE)
     site = shown_site(opt_in.office, rule)
     text = (

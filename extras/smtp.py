@@ -100,7 +100,8 @@ def plain_part(letter: Letter) -> str:
 ROW = (
     '<tr><td style="padding:12px 0;border-top:1px solid #8884;vertical-align:top">'
     '<div style="font-size:13px;opacity:.7">{}</div>'
-    '<div style="white-space:pre-wrap;overflow-wrap:anywhere">{}</div></td></tr>'
+    '<div dir="auto" style="white-space:pre-wrap;overflow-wrap:anywhere">{}</div>'
+    "</td></tr>"
 )
 BUTTON = (
     '<p style="margin:24px 0"><a href="{}" style="display:inline-block;padding:12px '
@@ -251,7 +252,7 @@ class MailServer:
     def why(self, err: Exception) -> str:
         if isinstance(err, ssl.SSLCertVerificationError):
             return f"its certificate is not accepted: {err.verify_message}"
-        if isinstance(err, TimeoutError):
+        if "timed out" in str(err):  # smtplib makes one of a TimeoutError's
             return "the mail server took too long"
         if isinstance(err, smtplib.SMTPServerDisconnected):
             return "the mail server broke off"

@@ -79,8 +79,9 @@ class Script:
     """Speaks SMTP, and at the command `at` (or "greeting", or "end" for the end of
     DATA) says `then`; nothing for None. `taken` counts the messages whose end came."""
 
-    def __init__(self, at, then, tls=None):
+    def __init__(self, at, then, tls=None, offers=()):
         self.at, self.then, self.tls, self.taken = at, then, tls, 0
+        self.offers = "".join(f"250-{line}\r\n" for line in offers).encode()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.done = threading.Event()
@@ -112,7 +113,7 @@ class Script:
 
     def usual(self, verb):
         if verb == "EHLO":
-            return b"250-here\r\n250 8BITMIME\r\n"
+            return b"250-here\r\n" + self.offers + b"250 8BITMIME\r\n"
         return b"354 go on\r\n" if verb == "DATA" else b"250 ok\r\n"
 
     def say(self, connection, place, usual):

@@ -281,9 +281,26 @@ STAGES = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "end"]
 def test_a_server_that_hangs_is_left(place, monkeypatch):
     monkeypatch.setattr(MailServer, "STEP", 0.2)
     with Script(place, None) as server:
-        with pytest.raises(NotTaken, match="took too long|broke off"):
+        with pytest.raises(NotTaken, match="took too long"):
             server_at(server.port).send(LETTER)
         assert server.taken == (place == "end")
+
+
+@pytest.mark.parametrize(
+    "place,offer", [("STARTTLS", "STARTTLS"), ("AUTH", "AUTH PLAIN")]
+)
+def test_a_server_that_hangs_before_the_mail_is_left(place, offer, monkeypatch):
+    monkeypatch.setattr(MailServer, "STEP", 0.2)
+    script = Script(place, None, offers=[offer])
+    with script as server, pytest.raises(NotTaken, match="took too long"):
+        server_at(server.port, login="me:secret@").send(LETTER)
+
+
+def test_starttls_that_is_offered_and_refused_sends_nothing_in_the_clear():
+    script = Script("STARTTLS", b"454 not now\r\n", offers=["STARTTLS", "AUTH PLAIN"])
+    with script as server, pytest.raises(NotTaken, match="454 not now"):
+        server_at(server.port, login="me:secret@").send(LETTER)
+    assert server.taken == 0
 
 
 @pytest.mark.parametrize("place", STAGES)
