@@ -21,6 +21,16 @@ VIEWS = (
     *("overview", "inbox", "inbox?state=held", "inbox?state=spam", "contacts"),
     *("companies", "calls", "forms", "forms/new", "keys", "webhooks", "files"),
 )
+DIALOGS = (
+    ("contacts", "Filter"),
+    ("contacts", "Export"),
+    ("contacts", "Add a contact"),
+    ("calls", "Ask for a call"),
+    ("keys", "Make a key"),
+    ("keys", "Revoke"),
+    ("webhooks", "Add a webhook"),
+    ("forms/new", "Next"),
+)
 FOUND = """
     const said = (one) => one.getAttribute("aria-label") || one.innerText.trim();
     const top = [...document.querySelectorAll("dialog[open]")].at(-1);
@@ -215,6 +225,24 @@ def test_a_key_revoked_meanwhile_signs_out_with_a_sentence(browser, server):
     shows(browser, "This key no longer works here", "#signin")
     assert browser.run("return sessionStorage.length") == 0
     assert not browser.all("#main h1")
+
+
+def test_a_server_that_is_away_is_said_and_asked_again(browser, server):
+    sign_in(browser, server, "contacts")
+    shows(browser, "No contacts yet")
+    server.stop()
+    browser.type("input[type=search]", "ada")
+    shows(browser, "The server cannot be reached")
+    server.start()
+    add(server, "/v1/contacts", email="ada@example.com")
+    press(browser, "Try again")
+    shows(browser, "1 contact")
+
+
+def test_a_key_that_asks_too_much_is_told_when_it_goes_on(browser, serve):
+    server = serve(CONTACTAPI_RATE_LIMIT="3/60")
+    sign_in(browser, server)
+    shows(browser, "Too many requests in a minute. The server takes the next in ")
 
 
 # -- overview
@@ -907,7 +935,7 @@ def test_no_view_says_a_word_in_the_console_or_asks_another_origin(browser, host
 
 def settle(browser):
     """Waits until all is there and nothing moves."""
-    still = """return !document.querySelector("[aria-busy], .bone")
+    still = """return !document.querySelector("[aria-busy]:not(button), .bone")
       && document.getAnimations().length === 0"""
     assert until(lambda: browser.run(still)), browser.url
 
@@ -937,6 +965,13 @@ def test_axe_finds_nothing_and_the_page_fits(browser, hostile, width, scheme):
         settle(browser)
         assert problems(browser) == [], view
         assert not browser.is_wider_than_the_screen(), view
+    for view, words in (*DIALOGS, (f"contacts?open={contact}", "Delete")):
+        turn_to(browser, view)
+        settle(browser)
+        press(browser, words)
+        settle(browser)
+        assert problems(browser) == [], words
+        browser.run("document.querySelector('dialog')?.close()")
 
 
 def test_every_script_is_short_and_sets_values_as_text_only():
