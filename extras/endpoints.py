@@ -114,6 +114,8 @@ def told_of(hook: Webhook) -> dict:
 
 
 class Webhooks:
+    """Made, changed, deleted; told of events, and posted to."""
+
     MOST = 100  # in a workspace
 
     def __init__(self, services: Services):
@@ -200,10 +202,14 @@ class Webhooks:
         return work
 
     def get(self, caller: Caller, ref: str) -> Webhook:
-        found = self._where(Webhook.uid == parse_id("whk", ref))
-        if not found or caller.workspace not in (None, found[0].workspace_id):
+        hook = self.find(ref)
+        if hook is None or caller.workspace not in (None, hook.workspace_id):
             raise NotFound("there is no such webhook")
-        return found[0]
+        return hook
+
+    def find(self, ref: str) -> Optional[Webhook]:
+        found = self._where(Webhook.uid == parse_id("whk", ref))
+        return found[0] if found else None
 
     def list(self, workspace: Optional[int] = None) -> list:
         """Of a workspace, or all; newest first."""
@@ -279,18 +285,18 @@ ANYBODY = operator("delivery")
 
 
 class Sending(Sender):
-    LEASE = 45  # seconds: what a name's look-up may take, and the rest
+    """An event to an endpoint: the delivery's target is the endpoint's id."""
 
     def __init__(self, hooks: Webhooks):
         self.hooks = hooks
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        found = self.hooks._where(Webhook.uid == parse_id("whk", delivery.target))
+        hook = self.hooks.find(delivery.target)
         event = self.hooks.events.one(delivery.event)
-        if not found or event is None:
+        if hook is None or event is None:
             return None
         try:
-            said = self.hooks.post(found[0], event, event_id(event.id))
+            said = self.hooks.post(hook, event, event_id(event.id))
         except Unanswered as err:
             raise NotTaken(Reply(str(err))) from None
         reply = Reply(said.text, said.status)

@@ -40,7 +40,7 @@ def states(server):
 
 
 def end_what_is_sent(server):
-    """Of a server that is gone: its claims lapse now, not in 45 seconds."""
+    """Of a server that is gone: its claims lapse now, not in 20 seconds."""
     with contextlib.closing(sqlite3.connect(server.database, timeout=60)) as db, db:
         db.execute("UPDATE delivery SET due_at = 1 WHERE state = 'sending'")
         db.execute("UPDATE endpoint SET due_at = 1, lapses_at = 1")
