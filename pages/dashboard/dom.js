@@ -163,7 +163,8 @@ export function heading(title, words, ...actions) {
 // -- text, numbers, times
 
 const numbers = new Intl.NumberFormat("en");
-const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+const days = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
+const years = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
 const minutes = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
 export const number = (n) => numbers.format(n);
@@ -174,7 +175,7 @@ export function text(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** "5 min ago", "3 Jul 2026"; the whole of it on hover. */
+/** "5 min ago", "Jul 3"; the whole of it on hover. */
 export function when(iso) {
   if (!iso) return quiet("never");
   return el("time", { datetime: iso, title: minutes.format(new Date(iso)) }, ago(new Date(iso), Date.now()));
@@ -188,7 +189,7 @@ export function ago(date, now) {
   if (past < 60) return `${Math.floor(past)} min ago`;
   if (past < 24 * 60) return `${Math.floor(past / 60)} h ago`;
   if (past < 7 * 24 * 60) return plural(Math.floor(past / 60 / 24), "day") + " ago";
-  return days.format(date);
+  return (date.getFullYear() === new Date(now).getFullYear() ? days : years).format(date);
 }
 
 /** What opens a mail to this address. */

@@ -292,6 +292,13 @@ def test_the_overview_counts_and_draws_thirty_days(browser, server):
     shows(browser, "1 in spam")
 
 
+def test_the_reference_is_one_step_away(browser, server):
+    sign_in(browser, server)
+    press(browser, "API reference")
+    assert until(lambda: browser.url == f"{server.url}/docs")
+    shows(browser, "/v1/contacts")
+
+
 # -- inbox
 
 
