@@ -110,10 +110,17 @@ def test_every_text_comes_back_exactly_from_another_workspace(free):
     assert [c.get("v") for c in exported(free, key=key)] == texts
 
 
-@pytest.mark.parametrize("raw", ["raw=0", "raw=", "raw=true", "RAW=1"])
-def test_nothing_but_raw_1_leaves_the_quotes_out(free, raw):
+@pytest.mark.parametrize(
+    "raw, cell", [("raw=0", "'=1"), ("RAW=1", "'=1"), ("raw=true", "=1")]
+)
+def test_raw_alone_leaves_the_quotes_out(free, raw, cell):
     free.add("a@x.org", v="=1")
-    assert cells(free, f"/v1/contacts.csv?{raw}")[1][4] == "'=1"
+    assert cells(free, f"/v1/contacts.csv?{raw}")[1][4] == cell
+
+
+def test_raw_without_a_value_is_refused(free):
+    answer = free.get("/v1/contacts.csv?raw=")
+    assert failure(answer) == (400, "invalid_request", "raw")
 
 
 @pytest.mark.parametrize(
