@@ -52,8 +52,8 @@ export class Drawer {
   showDetails(record) {
     const { kind } = this;
     const { id, created_at: created, updated_at: updated, [kind.key]: label = "", ...others } = record;
-    const type = kind.key === "email" ? "email" : "text";
-    this.label = el("input", { type, value: label, required: true, autocomplete: "off", maxlength: 254 });
+    const inputmode = kind.key === "email" ? "email" : null; // a field of type email would turn bücher into punycode
+    this.label = el("input", { inputmode, value: label, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
     this.editor = new FieldsEditor(id ? others : (kind.key === "email" ? { name: "" } : {}));
     const turn = (asJson) => () => {
       try {

@@ -15,7 +15,7 @@ function typeOf(value) {
 /** What is wrong with what somebody wrote, said beside it. */
 export class Unreadable extends Error {}
 
-/** `value` as a row's controls have it; `read()` gives it back or throws `Unreadable`. */
+/** A value's control; `read()` gives it back or throws `Unreadable`. */
 function control(name, type, value) {
   const label = { "aria-label": `Value of ${name || "the new field"}` };
   if (type === "null") return { node: el("p", { class: "quiet" }, "null"), read: () => null };
@@ -24,28 +24,29 @@ function control(name, type, value) {
     return { node, read: () => node.value === "true" };
   }
   if (type === "text") {
-    const long = value.length > 60 || value.includes("\n");
+    const long = value.length > 60 || /[\r\n]/.test(value);
     const node = long ? el("textarea", { rows: 4, ...label }, value) : el("input", { ...label, value });
-    return { node, read: () => node.value };
+    return { node, read: unlessEdited(node, value, (words) => words) };
   }
-  const node = type === "number" ? el("input", { inputmode: "decimal", ...label, value })
-    : el("textarea", { rows: 5, class: "mono", spellcheck: "false", ...label }, value);
-  return { node, read: () => json(node.value, `${name || "the new field"}: `) };
+  const words = type === "json" ? JSON.stringify(value, null, 2) : text(value);
+  const node = type === "number" ? el("input", { inputmode: "decimal", ...label, value: words })
+    : el("textarea", { rows: 5, class: "mono", spellcheck: "false", ...label }, words);
+  return { node, read: unlessEdited(node, value, (now) => json(now, `The value of ${name || "the new field"}`)) };
 }
 
-function json(words, where = "") {
+/** What a control was given, exactly, where nobody touched it: its own text has other line ends. */
+function unlessEdited(node, value, read) {
+  const begun = node.value;
+  return () => (node.value === begun && value !== undefined ? value : read(node.value));
+}
+
+function json(words, what = "That") {
   try {
     return parse(words);
   } catch (err) {
-    throw new Unreadable(`${where}that is not JSON (${err.message})`);
+    throw new Unreadable(`${what} is not JSON (${err.message})`);
   }
 }
-
-const written = (type, value) => {
-  if (type === "json") return JSON.stringify(value, null, 2);
-  if (type === "yesno") return value === true || value === "true";
-  return value === null ? "" : text(value);
-};
 
 /** An editor of an object: `node`, and `read()` for what it says now. */
 export class FieldsEditor {
@@ -108,13 +109,10 @@ export class FieldsEditor {
     const types = select(TYPES, typeOf(value), { "aria-label": `Type of ${name || "the new field"}` });
     let shown;
     const show = (type, from) => {
-      shown = control(name, type, written(type, from));
+      shown = control(name, type, from);
       put(place, shown.node);
     };
-    types.addEventListener("change", () => {
-      const words = shown.node.value ?? "";
-      show(types.value, types.value === "json" ? (words || null) : words);
-    });
+    types.addEventListener("change", () => show(types.value, turned(types.value, shown.node.value ?? "")));
     show(typeOf(value), value);
     row.name = () => (fresh ? naming.value.trim() : name);
     row.read = () => shown.read();
@@ -128,11 +126,22 @@ export class FieldsEditor {
   }
 }
 
+/** What another type begins with, of the words that stood there; undefined where they are no number. */
+function turned(type, words) {
+  if (type === "text") return words;
+  if (type === "yesno") return words === "true";
+  if (type === "null") return null;
+  try {
+    const value = parse(words);
+    return type === "json" || typeOf(value) === "number" ? value : undefined;
+  } catch {
+    return type === "json" ? words : undefined;
+  }
+}
+
 /** What differs: fields to set, and names of those that are gone. */
 export function changes(before, after) {
-  const set = {};
-  for (const [name, value] of Object.entries(after)) {
-    if (!(name in before) || JSON.stringify(before[name]) !== JSON.stringify(value)) set[name] = value;
-  }
-  return { set, gone: Object.keys(before).filter((name) => !(name in after)) };
+  const same = (name, value) => Object.hasOwn(before, name) && JSON.stringify(before[name]) === JSON.stringify(value);
+  const set = Object.fromEntries(Object.entries(after).filter(([name, value]) => !same(name, value)));
+  return { set, gone: Object.keys(before).filter((name) => !Object.hasOwn(after, name)) };
 }

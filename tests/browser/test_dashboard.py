@@ -482,6 +482,48 @@ def test_a_contact_is_edited_as_fields(browser, server, people):
     assert changed["big"] == 12345678901234567890, "what was not edited stays exact"
 
 
+def test_what_was_not_edited_stays_as_it_is_to_the_last_sign(browser, server):
+    odd = {
+        "lines": "a\r\nb\rc",
+        "small": 1e-7,
+        "one": 1.0,
+        "constructor": "x",
+        "list": [1.0, {"__proto__": 12345678901234567890}],
+        "__proto__": {"a": 1},
+    }
+    add(server, "/v1/contacts", email="eva@bücher.example", **odd)
+    sign_in(browser, server, "contacts")
+    press(browser, "eva@bücher.example")
+    press(browser, "Add a field")
+    browser.type("[aria-label='Name of the field']", "toString")
+    browser.type("[aria-label='Value of the new field']", "new")
+    press(browser, "Remove constructor")
+    press(browser, "Save")
+    shows(browser, "Saved", "#toasts")
+    (record,) = read(server, "/v1/contacts")
+    path = f"/v1/contacts/{record['id']}/history"
+    changed = {name for event in read(server, path)[:2] for name in event["changed"]}
+    assert changed == {"toString", "constructor"}
+    del odd["constructor"]
+    kept = {name: record[name] for name in ("email", *odd)}
+    assert kept == {"email": "eva@bücher.example", **odd}
+
+
+def test_a_field_s_type_is_changed(browser, server, people):
+    open_ada(browser)
+    for name, kind in (("name", "JSON"), ("born", "Text"), ("member", "Number")):
+        options = browser.all(f"[aria-label='Type of {name}'] option")
+        next(one for one in options if one.text == kind).click()
+    press(browser, "Save")
+    shows(browser, "The value of member is not JSON", "dialog")
+    browser.type("[aria-label='Value of member']", "2.50")
+    browser.type("[aria-label='Value of name']", '["Ada", null]')
+    press(browser, "Save")
+    shows(browser, "Saved", "#toasts")
+    kept = {name: ada(server)[name] for name in ("name", "born", "member")}
+    assert kept == {"name": ["Ada", None], "born": "1815", "member": 2.5}
+
+
 def test_a_contact_is_edited_as_json(browser, server, people):
     open_ada(browser)
     press(browser, "JSON")
