@@ -243,6 +243,8 @@ def test_the_readme_names_every_command_and_every_code():
         assert f"python contactapi.py {command}" in README.replace("[serve]", "serve")
     for command in ("mail", "import", "export", "backup", "copy", "check", "--version"):
         assert f"python contactapi.py {command}" in README
+    for action in ("create", "update", "list", "test|delete"):
+        assert f"python contactapi.py webhooks {action}" in README
     used = {
         error.code
         for error in vars(contactapi).values()
