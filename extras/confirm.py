@@ -2,6 +2,7 @@
 belongs to, on a page behind a link that was mailed there."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import re
@@ -136,6 +137,16 @@ class OptIn:
 
     # the answer, inside a transaction
 
+    def answer(
+        self, link: Optional[Link], uid: Optional[str], said: Optional[str]
+    ) -> Optional[SubmissionRow]:
+        """What it was given for; None where it comes too late, or to nothing."""
+        if uid is None:
+            return None
+        if said == "yes":
+            return self.confirm(uid, link.late)
+        return None if link.late else self.refuse(link.row)
+
     def confirm(self, uid: str, late: bool) -> Optional[SubmissionRow]:
         """The row as it is then; None where it can be confirmed no more."""
         row, now = self.find(uid), self.marks.now()
@@ -149,9 +160,10 @@ class OptIn:
         caller = operator("confirmation", row.workspace)
         return self.office.submissions.accept(caller, row, now)
 
-    def refuse(self, row: SubmissionRow) -> None:
+    def refuse(self, row: SubmissionRow) -> SubmissionRow:
         if not self.refuses(row):
             self.marks.put(self.refusal(row), FOR_EVER)
+        return row
 
 
 class Question(Mail):
@@ -228,22 +240,8 @@ def add_page(app: Api, opt_in: OptIn) -> None:
         said = sent.get("answer")
         if uid and said not in ("yes", "no"):
             raise InvalidRequest("answer is yes or no", "answer")
-
-        def work() -> Optional[SubmissionRow]:
-            if uid is None or (said == "no" and link.late):
-                return None
-            if said == "yes":
-                return opt_in.confirm(uid, link.late)
-            opt_in.refuse(link.row)
-            return link.row
-
-        def shape(row: Optional[SubmissionRow]) -> str:
-            if row is None:
-                return gone()
-            rule = opt_in.office.rule(row)
-            return confirmed_or_on(rule) if said == "yes" else refused()
-
-        return Write(work, shape)
+        work = functools.partial(opt_in.answer, link, uid, said)
+        return Write(work, functools.partial(answered, opt_in, said))
 
 
 def begin(app: Api) -> None:
@@ -277,8 +275,13 @@ def question(opt_in: OptIn, row: SubmissionRow, rule: Caller) -> str:
     return made
 
 
-def confirmed_or_on(rule: Caller) -> str:
-    """On to where the key says."""
+def answered(opt_in: OptIn, said: str, row: Optional[SubmissionRow]) -> str:
+    """A page, or on to where the key says."""
+    if row is None:
+        return gone()
+    if said == "no":
+        return page("As you wish", "No such mail goes to your address any more.", "")
+    rule = opt_in.office.rule(row)
     if not rule.settings.redirect:
         return confirmed(rule)
     response.set_header("Referrer-Policy", "no-referrer")
@@ -290,10 +293,6 @@ def confirmed_or_on(rule: Caller) -> str:
 def confirmed(rule: Caller) -> str:
     request.environ["contactapi.form"] = rule  # whose site is the way back
     return page("Thank you", "Your address is confirmed.")
-
-
-def refused() -> str:
-    return page("As you wish", "No such mail goes to your address any more.", "")
 
 
 def gone() -> str:
