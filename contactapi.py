@@ -5127,17 +5127,26 @@ def read_filters(kind: Kind, pairs: list) -> Filters:
     return Filters(tuple(keys), None, words, named, times)
 
 
+def sought_uid(name: str, prefix: str, text: str) -> str:
+    uid = parse_id(prefix, text)
+    if uid is None:
+        raise InvalidId(f"{name} must be the id of a {name}: {prefix}_…", name)
+    return uid
+
+
 def read_submission_filters(submissions: Submissions, workspace: int) -> Filters:
     """What the query narrows a list of submissions to (CONTRACT section 8)."""
     pairs = read_query()
     query, shared = dict(pairs), ("email", "q", "created_after", "created_before")
-    columns = {name: query[name] for name in ("state", "key") if name in query}
-    if columns.get("state", ACCEPTED) not in STATES:
-        raise InvalidRequest(f"state is one of {', '.join(STATES)}", "state")
+    columns = {}
+    if "state" in query:
+        columns["state"] = query["state"]
+        if query["state"] not in STATES:
+            raise InvalidRequest(f"state is one of {', '.join(STATES)}", "state")
+    if "key" in query:
+        columns["key"] = f"key_{sought_uid('key', 'key', query['key'])}"
     if "contact" in query:
-        uid = CONTACTS.uid(query["contact"])
-        if uid is None:
-            raise InvalidId("contact must be the id of a contact", "contact")
+        uid = sought_uid("contact", CONTACTS.prefix, query["contact"])
         columns["contact_id"] = submissions.contacts.number(workspace, uid)
     filters = read_filters(SUBMISSIONS, [pair for pair in pairs if pair[0] in shared])
     return filters._replace(columns=tuple(columns.items()))

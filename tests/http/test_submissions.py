@@ -5,7 +5,18 @@ import io
 
 import pytest
 
-from client import BAD_EMAIL, MISSING, PAGE, UNKNOWN, exported, failure, feed, jsonl
+import contactapi
+from client import (
+    BAD_EMAIL,
+    MISSING,
+    PAGE,
+    UNKNOWN,
+    exported,
+    failure,
+    feed,
+    hyphenated,
+    jsonl,
+)
 
 FIELDS = [
     *("id", "state", "reason", "key", "contact", "email", "subject", "page"),
@@ -115,7 +126,10 @@ def test_a_list_is_narrowed_by_each_of_its_filters(free, public):
         f"key={free.ref(public)}": [ada["id"]],
         f"key={free.ref(public)}&state=spam": [],
         f"key={free.ref(other)}&state=spam": [eva["id"]],
-        "key=key_none": [],
+        f"key={free.ref(public).upper()}": [ada["id"]],
+        f"key={hyphenated(free.ref(public))}": [ada["id"]],
+        f"key=key_{NOBODY[4:]}": [],
+        f"contact={hyphenated(ada['contact'])}": [ada["id"]],
         f"contact={ada['contact']}": [ada["id"]],
         f"contact={ada['contact'].upper()}&state=accepted": [ada["id"]],
         f"contact={UNKNOWN}": [],
@@ -139,6 +153,7 @@ def test_a_list_is_narrowed_by_each_of_its_filters(free, public):
     [
         ("state=done", (400, "invalid_request", "state")),
         ("contact=nobody", (400, "invalid_id", "contact")),
+        ("key=con_00000000000000000000000000", (400, "invalid_id", "key")),
         ("email=none", BAD_EMAIL),
         ("q=1+2+3+4+5+6", (400, "invalid_request", "q")),
         ("page=0", (400, "invalid_request", "page")),
@@ -314,3 +329,40 @@ def test_they_are_not_imported(free):
         body = jsonl({"email": "a@x.org"}).encode()
         answer = free.ask("POST", f"{EVERY}.{form}", body, headers=headers)
         assert failure(answer) == (405, "method_not_allowed", None)
+
+
+def test_a_total_that_no_tally_and_no_index_tells_is_counted_up_to_a_cap(
+    free, public, monkeypatch
+):
+    monkeypatch.setattr(contactapi.Submissions, "CAP", 3)
+    for n in range(5):
+        send(free, public, n=n)
+    for query in ("q=ada", "email=ada@example.com&state=accepted"):
+        page = listed(free, f"?page_size=2&page=2&{query}")
+        assert (page["total"], page["total_capped"], len(page["data"])) == (3, True, 2)
+    for query in (
+        "",
+        "state=accepted",
+        "email=ada@example.com",
+        "created_after=2020-01-01",
+    ):
+        page = listed(free, f"?page_size=2&{query}")
+        assert page["total"] == 5 and "total_capped" not in page
+
+
+def test_what_looks_like_a_forms_control_fields_is_stored_as_sent_by_v1(free, public):
+    odd = {
+        "_gotcha": "filled",
+        "_next": "https://evil.test",
+        "_subject": "no",
+        "access_key": "ck_pub_other",
+        "state": "spam",
+        "reason": "marked",
+        "accepted_at": 1,
+        "altcha": "kept where the key asks for none",
+    }
+    one = send(free, public, **odd)
+    assert (one["state"], one["subject"]) == ("accepted", None)
+    assert one["fields"] == {"email": "ada@example.com", **odd}
+    stored = free.get(f"/v1/contacts/{one['contact']}").json
+    assert {name: stored[name] for name in odd} == odd
