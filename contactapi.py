@@ -9,9 +9,9 @@ The order of this file is its architecture. A section uses only sections above i
     Imports, constants
     Configuration      the environment, one row per setting
     Errors             one class per answer that is not a success
-    Values             emails, names, documents, ids, times, keys, domains; no I/O
+    Values             emails, names, documents, ids, times, keys, forms; no I/O
     Storage            models, schema, group commit, all that is SQLite's own
-    Services           the rules: records, keys, events, calls; no HTTP
+    Services           the rules: keys, events, records, submissions, calls; no HTTP
     Limiter            the sliding window
     Wire formats       JSON shapes, a small page
     HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
@@ -21,8 +21,8 @@ The order of this file is its architecture. A section uses only sections above i
 
 Peewee appears only in Storage and Services, Bottle's `request` and `response`
 only from HTTP core on. Importing the module opens, reads and starts nothing. What not
-everyone needs stands in extras/, a module each: loaded when a setting asks for it, or
-to read and write files of another format (CSV).
+everyone needs stands in extras/: the table EXTRAS says which module a setting, a path,
+a command or a file asks for.
 """
 
 import argparse
@@ -358,10 +358,9 @@ class Extra(NamedTuple):
     """A module of the folder extras/. Its settings are rows of Config, so that they are
     known without it; it imports from `contactapi` what it needs, and its
     `setup(app, services, config)` adds routes to the app, senders to the outbox, work
-    to hours and nights. One for files has for the commands
-    `read_file(file, records, args)`,
-    which gives lines, `write_file(records, workspace, args)`, which gives text, and
-    `charset(name)`, None for an encoding that it cannot read. One with commands has
+    to hours and nights. One for files has for the commands `charset(name)`, None for an
+    encoding that it cannot read, `read_file(file, records, args)`, which gives lines,
+    and `write_file(listed, workspace, args)`, which gives text. One with commands has
     COMMANDS: by name, what gives the parser of one its arguments and its `run`."""
 
     module: str
@@ -565,14 +564,14 @@ class PayloadTooLarge(ApiError):
     message = "the body is larger than this path takes"
 
 
-class IdempotencyMismatch(ApiError):
-    status, code = 422, "idempotency_mismatch"
-    message = "this Idempotency-Key was used with another body; take a new one"
-
-
 class UnsupportedMediaType(ApiError):
     status, code = 415, "unsupported_media_type"
     message = "send JSON with Content-Type: application/json"
+
+
+class IdempotencyMismatch(ApiError):
+    status, code = 422, "idempotency_mismatch"
+    message = "this Idempotency-Key was used with another body; take a new one"
 
 
 class RateLimited(ApiError):
@@ -1796,7 +1795,7 @@ class Overflow(Model):
         indexes = ((("key", "ends"), False),)
 
 
-class Texts(peewee.TextField):
+class TextsField(peewee.TextField):
     """A list of texts, kept as JSON."""
 
     def db_value(self, value: list) -> str:
@@ -1806,7 +1805,7 @@ class Texts(peewee.TextField):
         return json.loads(value)
 
 
-class Settings(peewee.TextField):
+class SettingsField(peewee.TextField):
     """FormSettings, kept as JSON."""
 
     def db_value(self, value: FormSettings) -> str:
@@ -1825,14 +1824,14 @@ class Key(Model):
     type = peewee.TextField()
     hash = peewee.TextField(unique=True, null=True)
     hint = peewee.TextField()
-    permissions = Texts()
-    domains = Texts()
+    permissions = TextsField()
+    domains = TextsField()
     existing = peewee.TextField()
     created_at = peewee.BigIntegerField()
     created_by = peewee.TextField(null=True, index=True)
     last_used_at = peewee.BigIntegerField(null=True)
     revoked_at = peewee.BigIntegerField(null=True)
-    settings = Settings()
+    settings = SettingsField()
 
     class Meta:
         indexes = ((("workspace", "revoked_at"), False),)
@@ -1852,7 +1851,7 @@ class Webhook(Model):
     workspace = of_workspace(index=False)
     url = peewee.TextField()
     anywhere = peewee.BooleanField()
-    events = Texts()
+    events = TextsField()
     shape = peewee.TextField()
     secret = peewee.TextField()
     old_secret = peewee.TextField(null=True)
@@ -2064,14 +2063,17 @@ class Store:
 
     @functools.cached_property
     def uids(self) -> NumberedUids:
-        """Those of records, in every process on this database and in its copies."""
-        row = self.row("SELECT value FROM note WHERE name = 'uid secret'")
-        return NumberedUids(bytes.fromhex(row[0]))
+        return NumberedUids(self._secret)
 
     def secret(self, purpose: bytes) -> bytes:
-        """One for this purpose (16 bytes at most), in every process and every copy."""
+        """One for this purpose (16 bytes at most)."""
+        return hashlib.blake2b(key=self._secret, person=purpose).digest()
+
+    @functools.cached_property
+    def _secret(self) -> bytes:
+        """The same in every process on this database, and in its copies."""
         (value,) = self.row("SELECT value FROM note WHERE name = 'uid secret'")
-        return hashlib.blake2b(key=bytes.fromhex(value), person=purpose).digest()
+        return bytes.fromhex(value)
 
     def has_uid(self, table: str, uid: str) -> tuple:
         """SQL that a row of this table has this uid, and its parameters."""
@@ -2599,7 +2601,8 @@ class Keys:
         """(Key, token). The token is not kept and cannot be had again. `settings` are
         the form settings. Conflict in a workspace that has MOST."""
         self._refuse_more_than_own(caller, type, permissions)
-        self._refuse_telling(caller, settings)
+        if settings.get("notify"):
+            self._refuse_telling(caller)
         values = clean_key(type, name, permissions, domains, existing, **settings)
         token = new_token(type)
         key = Key(
@@ -2617,7 +2620,7 @@ class Keys:
             self._refuse_too_many(caller.workspace)
             self.store.fetch(Key.insert(key.__data__))
             shown = self.events.wire.key(key)
-            self._tell("created", caller, key, list(key_values(key)), shown)
+            self.tell("created", caller, key, list(key_values(key)), shown)
 
         self.store.write(work)
         return key, token
@@ -2635,9 +2638,9 @@ class Keys:
             lacks = ", ".join(missing) or EVERYTHING
             raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
 
-    def _refuse_telling(self, caller: Caller, settings: dict) -> None:
+    def _refuse_telling(self, caller: Caller) -> None:
         """Who is told of submissions says a secret key alone."""
-        if settings.get("notify") and not caller.may(EVERYTHING):
+        if not caller.may(EVERYTHING):
             raise Forbidden("notify needs a secret key")
 
     def _refuse_turning(self, caller: Caller, key: Key, sent: dict) -> None:
@@ -2646,7 +2649,7 @@ class Keys:
         stored = key_values(key)
         changed = {n for n, v in sent.items() if dump(v) != dump(stored.get(n))}
         if "notify" in changed:
-            self._refuse_telling(caller, {"notify": True})
+            self._refuse_telling(caller)
         needed = ("submissions:read", "submissions:write")
         missing = [permission for permission in needed if not caller.may(permission)]
         if missing and changed.intersection(GUARDED):
@@ -2690,7 +2693,7 @@ class Keys:
                 self.store.fetch(Key.update(values).where(Key.id == key.id))
                 key = self._find(caller, ref)
                 shown = self.events.wire.key(key)
-                self._tell("updated", caller, key, changed, shown)
+                self.tell("updated", caller, key, changed, shown)
             return key
 
         try:
@@ -2710,7 +2713,7 @@ class Keys:
             query = Key.update(ended).where(Key.id.in_([key.id for key in keys]))
             self.store.fetch(query)
             for one in keys:
-                self._tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
+                self.tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
             refs = [one.ref for one in keys]
             made = Webhook.created_by.in_(refs)
             return refs + (self.end_webhooks(caller, made) if children else [])
@@ -2742,9 +2745,7 @@ class Keys:
             self.store.run("DELETE FROM webhook WHERE id = ?", (hook.id,))
             self.store.run("DELETE FROM delivery WHERE endpoint = ?", (hook.ref,))
             self.store.run("DELETE FROM endpoint WHERE name = ?", (hook.ref,))
-            what = hook.workspace_id, "webhook.deleted", hook.ref, "webhook", None
-            told = self._now(), caller.ref, "[]", self.events.wire.gone(hook.ref)
-            self.events.add(Draft(*what, *told))
+            self.tell("deleted", caller, hook, [], self.events.wire.gone(hook.ref))
         return [hook.ref for hook in hooks]
 
     def _target(
@@ -2775,10 +2776,12 @@ class Keys:
         found = self.store.fetch(query)
         return found[0] if found else None
 
-    def _tell(
-        self, verb: str, caller: Caller, key: Key, changed: list, data: str
+    def tell(
+        self, verb: str, caller: Caller, one: Any, changed: list, data: str
     ) -> None:
-        what = key.workspace_id, f"key.{verb}", key.ref, "key", None
+        """Inside a transaction: what happened to a key or a webhook."""
+        name = one._meta.name
+        what = one.workspace_id, f"{name}.{verb}", one.ref, name, None
         told = self._now(), caller.ref, dump_texts(changed), data
         self.events.add(Draft(*what, *told))
 
@@ -3135,22 +3138,17 @@ class Listed:
 
     def __init__(self, kind: Kind, store: Store, clock: Callable):
         self.kind, self.store, self.clock = kind, store, clock
-        table = kind.table
-        self.room = (
-            f"SELECT coalesce(max(id), 0) + 1 FROM {table} UNION ALL "
-            f"SELECT created_at FROM {table} WHERE workspace_id = ? AND created_at IN"
-        )
-        self.last_place = (
-            f"SELECT created_at FROM {table} WHERE workspace_id = ? "
-            "AND created_at >= ? AND created_at < ? ORDER BY created_at DESC LIMIT 1"
-        )
 
     def _room(self, workspace: int, wanted: list) -> tuple:
         """(the first free id, a free created_at for each: the one wanted or, where that
         is taken, the one behind all that are used in its second). What is stored is
         asked for once for each second, though 100,000 records share it."""
-        marks = ",".join("?" * len(wanted))
-        rows = self.store.rows(f"{self.room} ({marks})", (workspace, *wanted))
+        marks, table = ",".join("?" * len(wanted)), self.kind.table
+        sql = (
+            f"SELECT coalesce(max(id), 0) + 1 FROM {table} UNION ALL SELECT created_at "
+            f"FROM {table} WHERE workspace_id = ? AND created_at IN ({marks})"
+        )
+        rows = self.store.rows(sql, (workspace, *wanted))
         if len(rows) == len(wanted) == 1:  # as it is nearly always
             return rows[0][0], wanted
         (number,), taken = rows[0], {place for (place,) in rows[1:]}
@@ -3175,8 +3173,12 @@ class Listed:
 
     def _last_place(self, workspace: int, second: int) -> int:
         start, end = second * 1_000_000, (second + 1) * 1_000_000
-        row = self.store.row(self.last_place, (workspace, start, end))
-        return row[0] if row else start - 1
+        sql = (
+            f"SELECT max(created_at) FROM {self.kind.table} WHERE workspace_id = ? "
+            "AND created_at >= ? AND created_at < ?"
+        )
+        (last,) = self.store.row(sql, (workspace, start, end))
+        return start - 1 if last is None else last
 
     def oldest_first(
         self, workspace: int, filters: Filters = UNFILTERED
@@ -3328,7 +3330,6 @@ class Records(Listed):
 
     VISITORS_NAMES = 200
     COLUMNS = "id, uid, label, natural_key, fields, created_at, updated_at"
-
     ROW = Row
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
@@ -3803,11 +3804,11 @@ class Submissions(Listed):
     SPAM_DAYS, UNCONFIRMED_DAYS = 30, 7
     BATCH = 200
 
-    def __init__(self, store: Store, events: Events, keys: Keys, contacts: Records):
-        super().__init__(SUBMISSIONS, store, contacts.clock)
-        self.events, self.keys, self.contacts = events, keys, contacts
+    def __init__(self, keys: Keys, contacts: Records):
+        super().__init__(SUBMISSIONS, contacts.store, contacts.clock)
+        self.events, self.keys, self.contacts = contacts.events, keys, contacts
         self.checks, self.askers = {}, {}
-        events.submission = self._told
+        self.events.submission = self._told
         contacts.belongings.insert(0, Belongings(self._has_many, self._erase_some))
         contacts.untouched += (
             " AND NOT EXISTS (SELECT 1 FROM submission WHERE contact_id = contact.id "
@@ -3906,31 +3907,26 @@ class Submissions(Listed):
     def expire(self) -> int:
         """Deletes what was kept long enough; how many it was. Those of a key go after
         its `keep_days`, but for what a person has confirmed."""
+        old = "workspace_id = ? AND key = ? AND created_at < ? AND confirmed_at IS NULL"
         total = 0
         for workspace, key in self._keys():
             caller = operator("retention", workspace)
             days = self.keys.rule(workspace, key).settings.keep_days
             if days:
-                where = (
-                    "workspace_id = ? AND key = ? AND created_at < ? "
-                    "AND confirmed_at IS NULL"
-                )
                 what = workspace, key, self._days_ago(days)
-                total += self._delete_some(caller, where, *what)
+                total += self._delete_some(caller, old, *what)
         for (workspace,) in self.store.rows("SELECT id FROM workspace"):
             total += self._expire_doubtful(operator("retention", workspace))
         return total
 
     def _expire_doubtful(self, caller: Caller) -> int:
         """Spam by when it became that, what is unconfirmed by when it came."""
-        where = "workspace_id = ? AND state = ? AND created_at < ? AND "
-        before = self._days_ago(self.SPAM_DAYS)
-        spam = caller.workspace, SPAM, before, before
-        before = self._days_ago(self.UNCONFIRMED_DAYS)
-        held = caller.workspace, HELD, before, UNCONFIRMED
-        return self._delete_some(
-            caller, where + "updated_at < ?", *spam
-        ) + self._delete_some(caller, where + "reason = ?", *held)
+        where = "workspace_id = ?1 AND state = ?2 AND created_at < ?3 AND "
+        spam = caller.workspace, SPAM, self._days_ago(self.SPAM_DAYS)
+        held = caller.workspace, HELD, self._days_ago(self.UNCONFIRMED_DAYS)
+        total = self._delete_some(caller, where + "updated_at < ?3", *spam)
+        unconfirmed = where + f"reason = '{UNCONFIRMED}'"
+        return total + self._delete_some(caller, unconfirmed, *held)
 
     def forget_sent(self) -> None:
         """The hashes that have done their duty: nothing stays of who sent what."""
@@ -3959,11 +3955,8 @@ class Submissions(Listed):
         return sum(self.counts(workspace).values())
 
     def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
-        wanted = dict(filters.columns)
-        if (
-            filters._replace(columns=()) != UNFILTERED
-            or not wanted.keys() <= STATE_AND_KEY
-        ):
+        wanted, others = dict(filters.columns), filters._replace(columns=())
+        if others != UNFILTERED or wanted.keys() - {"state", "key"}:
             return None
         state, key = wanted.get("state"), wanted.get("key")
         return sum(
@@ -4193,9 +4186,6 @@ class Submissions(Listed):
         return micros(self.clock())
 
 
-STATE_AND_KEY = {"state", "key"}
-
-
 def refuse_to_lose() -> None:
     """For one that was sent twice and let in because of the first, which is gone."""
     raise Unavailable("the first of two is gone: send it again")
@@ -4257,16 +4247,10 @@ class Calls:
         "JOIN contact ON contact.id = call.contact_id "
     )
 
-    def __init__(
-        self,
-        config: Config,
-        store: Store,
-        events: Events,
-        outbox: Any,
-        clock: Callable,
-    ):
-        self.config, self.store, self.events, self.clock = config, store, events, clock
-        self.outbox = outbox
+    def __init__(self, config: Config, contacts: Records, outbox: Any):
+        self.config, self.contacts, self.outbox = config, contacts, outbox
+        self.store, self.events = contacts.store, contacts.events
+        self.clock = contacts.clock
 
     @property
     def dialler(self) -> Optional[Any]:
@@ -4335,17 +4319,10 @@ class Calls:
 
     def _contact(self, workspace: int, ref: str) -> int:
         uid = CONTACTS.uid(ref)
-        number = uid and self._contact_number(workspace, uid)
+        number = uid and self.contacts.number(workspace, uid)
         if not number:
             raise NotFound("there is no such contact", "contact_id")
         return number
-
-    def _contact_number(self, workspace: int, uid: str) -> int:
-        """0 where there is none."""
-        where, params = self.store.has_uid("contact", uid)
-        sql = f"SELECT id FROM contact WHERE workspace_id = ? AND {where}"
-        row = self.store.row(sql, (workspace, *params))
-        return row[0] if row else 0
 
     def _insert(
         self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
@@ -4410,7 +4387,7 @@ class Calls:
         return list(map(CallRow._make, rows)), total
 
     def _where(self, workspace: int, filters: CallFilters) -> tuple:
-        contact = filters.contact and self._contact_number(workspace, filters.contact)
+        contact = filters.contact and self.contacts.number(workspace, filters.contact)
         tests = {
             "call.workspace_id = ?": workspace,
             "status = ?": filters.status,
@@ -7559,15 +7536,16 @@ def open_services(
     base = store, events, clock, config.max_body
     keys = Keys(store, events, clock, ticker, config.secret_key)
     records = {kind.plural: Records(kind, *base) for kind in KINDS}
+    contacts = records[CONTACTS.plural]
     services = Services(
         store,
         Workspaces(store),
         keys,
         events,
         records,
-        Submissions(store, events, keys, records[CONTACTS.plural]),
+        Submissions(keys, contacts),
         outbox,
-        Calls(config, store, events, outbox, clock),
+        Calls(config, contacts, outbox),
         hourly=[],
         nightly=[],
     )

@@ -16,7 +16,6 @@ from contactapi import (
     KINDS,
     Caller,
     Conflict,
-    Draft,
     EventRow,
     InvalidRequest,
     NotFound,
@@ -24,7 +23,6 @@ from contactapi import (
     Webhook,
     Workspace,
     dump,
-    dump_texts,
     event_id,
     iso,
     log,
@@ -220,9 +218,8 @@ class Webhooks:
         return self.store.fetch(query.order_by(Webhook.created_at.desc()))
 
     def _tell(self, verb: str, caller: Caller, hook: Webhook, changed: list) -> None:
-        what = hook.workspace_id, f"webhook.{verb}", hook.ref, "webhook", None
-        told = self._now(), caller.ref, dump_texts(changed), dump(told_of(hook))
-        self.events.add(Draft(*what, *told))
+        data = dump(told_of(hook))
+        self.services.keys.tell(verb, caller, hook, changed, data)
 
     def _now(self) -> int:
         return micros(self.outbox.clock())
