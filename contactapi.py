@@ -2487,6 +2487,7 @@ class Workspaces:
 # What is shown of CONTACTAPI_SECRET_KEY, which is in no table.
 ENV_KEY = Key(
     uid=None,
+    workspace=Workspace(name="default"),
     name="CONTACTAPI_SECRET_KEY",
     type="secret",
     hint="ck_secret_…",
@@ -2667,8 +2668,8 @@ class Keys:
             raise Conflict(f"a workspace has at most {self.MOST} keys: revoke some")
 
     def list(self, workspace: Optional[int] = None) -> list:
-        """The keys of a workspace, or of all, oldest first; never their tokens, and
-        none that was revoked."""
+        """The keys of a workspace, or of all, oldest first and the environment's last;
+        never their tokens, and none that was revoked."""
         query = Key.select(Key, Workspace).join(Workspace).order_by(Key.created_at)
         query = query.where(Key.revoked_at.is_null())
         if workspace is not None:
@@ -2678,7 +2679,8 @@ class Keys:
             last = self.used.get(key.ref)
             if last is not None:
                 key.last_used_at = max(key.last_used_at or 0, micros(last))
-        return keys
+        here = self.env and workspace in (None, self.env[1].workspace)
+        return keys + [ENV_KEY] if here else keys
 
     def update(self, caller: Caller, ref: str, sent: dict) -> Key:
         """Changes what is sent of `name`, `domains`, `existing` and form settings."""
@@ -4832,9 +4834,8 @@ class EnvelopeWire(Wire):
         return cls.data(dump(shown))
 
     @classmethod
-    def keys(cls, keys: list, env: bool) -> str:
-        shown = [listed_key(key) for key in keys + [ENV_KEY] * env]
-        return cls.data(dump({"keys": shown}))
+    def keys(cls, keys: list) -> str:
+        return cls.data(dump({"keys": list(map(listed_key, keys))}))
 
     @classmethod
     def revoked(cls, ref: str, children: Optional[list]) -> str:
@@ -4883,6 +4884,12 @@ class FormWire(Wire):
         return dump({**said, "next": url, "submission": ref})
 
 
+class PageWire(NativeWire):
+    """/c: for people, who come from a mail."""
+
+    paths, as_pages = ("/c/",), True
+
+
 TAKEN = "Your message has arrived."
 TO_CONFIRM = f"{TAKEN} Please confirm it by the link in the mail that comes to you."
 
@@ -4924,12 +4931,6 @@ def jsonl_file(kind: Kind, batches: Iterator[list]) -> Iterator[str]:
     """The exact format: each record as /v1 shows it, times to the microsecond."""
     for rows in batches:
         yield "\n".join([NativeWire.one(kind, row, iso6) for row in rows]) + "\n"
-
-
-class PageWire(NativeWire):
-    """/c: for people, who come from a mail."""
-
-    paths, as_pages = ("/c/",), True
 
 
 # -- pages, where pages/ need not be
@@ -5138,6 +5139,12 @@ def sought_uid(name: str, prefix: str, text: str) -> str:
     if uid is None:
         raise InvalidId(f"{name} must be the id of a {name}: {prefix}_…", name)
     return uid
+
+
+def read_list_filters(listed: Listed, workspace: int) -> Filters:
+    if listed.kind is SUBMISSIONS:
+        return read_submission_filters(listed, workspace)
+    return read_filters(listed.kind, read_query())
 
 
 def read_submission_filters(submissions: Submissions, workspace: int) -> Filters:
@@ -5956,22 +5963,61 @@ def add_health(app: Api, store: Store) -> None:
 DEEP, LONG_PAGE = 1000, 20
 
 
-def add_native(app: Api, records: Records) -> None:
-    """/v1/contacts and /v1/companies."""
-    kind, base = records.kind, f"/v1/{records.kind.plural}"
+def add_listed(app: Api, listed: Listed) -> None:
+    """What can be read of any kind: its list, one record, and all of them as JSON
+    Lines."""
+    kind, base = listed.kind, f"/v1/{listed.kind.plural}"
 
     @app.get(base, needs=(kind.read,))
     def list_records(caller: Caller) -> str:
-        pairs = read_query()
-        number = whole_number(dict(pairs), "page", 1, None)
-        size = whole_number(dict(pairs), "page_size", 20, 100)
-        filters = read_filters(kind, pairs)
+        query = dict(read_query())
+        number = whole_number(query, "page", 1, None)
+        size = whole_number(query, "page_size", 20, 100)
+        filters = read_list_filters(listed, caller.workspace)
         if filters != UNFILTERED or number * size > DEEP or size > LONG_PAGE:
             go_to("long")
-        page = records.page(caller.workspace, filters, number, size)
+        page = listed.page(caller.workspace, filters, number, size)
         return NativeWire.page(kind, page, number, size)
 
-    @app.post(base, needs=(kind.write,), public=kind.public)
+    @app.get(f"{base}/<ref>", needs=(kind.read,))
+    def get_record(caller: Caller, ref: str) -> str:
+        return NativeWire.one(kind, listed.get(caller.workspace, kind.uid(ref)))
+
+    def lines(workspace: int, filters: Filters) -> Iterator[str]:
+        return jsonl_file(kind, listed.oldest_first(workspace, filters))
+
+    add_export(app, listed, "jsonl", JSONL[0], lines)
+
+
+JSONL = ("application/jsonl", "application/x-ndjson")
+
+
+def add_export(
+    app: Api, listed: Listed, form: str, media: str, write: Callable
+) -> None:
+    """What `write(workspace, filters)` yields, streamed."""
+    kind = listed.kind
+
+    @app.get(f"/v1/{kind.plural}.{form}", needs=(kind.read,), lane="export")
+    def export(caller: Caller) -> Iterator[bytes]:
+        filters = read_list_filters(listed, caller.workspace)
+        texts = write(caller.workspace, filters)
+        response.content_type = media
+        return streamed(texts)
+
+
+def streamed(texts: Iterator[str]) -> Iterator[bytes]:
+    """The answer's body. What can be refused is refused before the first byte."""
+    chunks = (text.encode() for text in texts)
+    first = next(chunks, b"")
+    return itertools.chain([first], chunks)
+
+
+def add_native(app: Api, records: Records) -> None:
+    """What else there is of /v1/contacts and /v1/companies."""
+    kind, one = records.kind, f"/v1/{records.kind.plural}/<ref>"
+
+    @app.post(f"/v1/{kind.plural}", needs=(kind.write,), public=kind.public)
     def post_record(caller: Caller) -> Write:
         if caller.type == "publishable":
             return post_as_visitor(app, caller)
@@ -5983,20 +6029,9 @@ def add_native(app: Api, records: Records) -> None:
 
         return Write(records.upsert(caller, document), created)
 
-
-def add_native_record(app: Api, records: Records) -> None:
-    """/v1/contacts/:id and /v1/companies/:id."""
-    kind, one = records.kind, f"/v1/{records.kind.plural}/<ref>"
-
-    @app.get(one, needs=(kind.read,))
-    def get_record(caller: Caller, ref: str) -> str:
-        row = records.get(caller.workspace, kind.uid(ref))
-        return NativeWire.one(kind, row)
-
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_record(caller: Caller, ref: str) -> Write:
-        document = read_json()
-        uid = kind.uid(ref)
+        document, uid = read_json(), kind.uid(ref)
         merge = media_type(request.environ) == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
         look = functools.partial(records.get, caller.workspace, uid)
@@ -6050,38 +6085,25 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
     return Write(work, received)
 
 
+def read_submission() -> tuple:
+    """(a publishable key's JSON object, within its smaller bounds; its bytes)."""
+    body = read_json_body()
+    document = parse_object(body.removeprefix(BOM))
+    refuse_many(document)
+    return document, len(body)
+
+
 def add_submissions(app: Api, submissions: Submissions) -> None:
-    """/v1/submissions: what visitors sent, for those who read and sort it."""
-    kind, base = submissions.kind, "/v1/submissions"
+    """How what visitors sent is sorted and erased."""
+    kind, one = submissions.kind, "/v1/submissions/<ref>"
 
-    @app.get(base, needs=(kind.read,))
-    def list_submissions(caller: Caller) -> str:
-        query = dict(read_query())
-        number = whole_number(query, "page", 1, None)
-        size = whole_number(query, "page_size", 20, 100)
-        filters = read_submission_filters(submissions, caller.workspace)
-        if filters != UNFILTERED or number * size > DEEP or size > LONG_PAGE:
-            go_to("long")
-        page = submissions.page(caller.workspace, filters, number, size)
-        return NativeWire.page(kind, page, number, size)
-
-    @app.delete(base, needs=(kind.write,), lane="long")
+    @app.delete("/v1/submissions", needs=(kind.write,), lane="long")
     def delete_by_email(caller: Caller) -> str:
         query = dict(read_query())
         if "email" not in query:
             raise InvalidRequest("name the person's address: ?email=", "email")
         natural_key = sought_key(kind, query["email"])
-        total = submissions.delete_by_email(caller, natural_key)
-        return dump({"deleted": total})
-
-
-def add_submission(app: Api, submissions: Submissions) -> None:
-    """/v1/submissions/:id."""
-    kind, one = submissions.kind, "/v1/submissions/<ref>"
-
-    @app.get(one, needs=(kind.read,))
-    def get_submission(caller: Caller, ref: str) -> str:
-        return NativeWire.one(kind, submissions.get(caller.workspace, kind.uid(ref)))
+        return dump({"deleted": submissions.delete_by_email(caller, natural_key)})
 
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_submission(caller: Caller, ref: str) -> Write:
@@ -6102,39 +6124,6 @@ def add_submission(app: Api, submissions: Submissions) -> None:
         look = functools.partial(submissions.get, caller.workspace, uid)
         work = submissions.delete(caller, uid)
         return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
-
-
-JSONL = ("application/jsonl", "application/x-ndjson")
-
-
-def add_files(app: Api, records: Records) -> None:
-    """JSON Lines, the exact format; an extra adds others the same way."""
-    add_lines(app, records)
-    add_import(app, records, "jsonl", JSONL, read_jsonl)
-
-
-def add_lines(app: Api, listed: Listed) -> None:
-    def write(workspace: int, filters: Filters) -> Iterator[str]:
-        return jsonl_file(listed.kind, listed.oldest_first(workspace, filters))
-
-    add_export(app, listed, "jsonl", JSONL[0], write)
-
-
-def add_export(
-    app: Api, listed: Listed, form: str, media: str, write: Callable
-) -> None:
-    """What `write(workspace, filters)` yields, streamed."""
-    kind = listed.kind
-
-    @app.get(f"/v1/{kind.plural}.{form}", needs=(kind.read,), lane="export")
-    def export(caller: Caller) -> Iterator[bytes]:
-        if kind is SUBMISSIONS:
-            filters = read_submission_filters(listed, caller.workspace)
-        else:
-            filters = read_filters(kind, read_query())
-        texts = write(caller.workspace, filters)
-        response.content_type = media
-        return streamed(texts)
 
 
 def add_import(
@@ -6162,13 +6151,6 @@ def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Repor
             done = report.created + report.updated + report.failed
             raise Unavailable(f"the server stops after {done} lines: send it again")
     return report
-
-
-def streamed(texts: Iterator[str]) -> Iterator[bytes]:
-    """The answer's body. What can be refused is refused before the first byte."""
-    chunks = (text.encode() for text in texts)
-    first = next(chunks, b"")
-    return itertools.chain([first], chunks)
 
 
 def add_read(app: Api, wire: type, records: Records) -> None:
@@ -6214,8 +6196,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
 
     @app.get(base, needs=("keys:read",))
     def list_keys(caller: Caller) -> str:
-        env = keys.env is not None and keys.env[1].workspace == caller.workspace
-        return EnvelopeWire.keys(keys.list(caller.workspace), env)
+        return EnvelopeWire.keys(keys.list(caller.workspace))
 
     @app.post(base, needs=("keys:write",), lane="long")
     def create_key(caller: Caller) -> str:
@@ -6296,6 +6277,20 @@ def add_call(app: Api, calls: Calls) -> None:
             return EnvelopeWire.receipt(ref, sent, now)
 
         return Write(calls.patch(caller, parse_id("call", ref), document), patched)
+
+
+def read_call_filters(query: dict) -> CallFilters:
+    status, contact = query.get("status"), query.get("contact_id")
+    if status is not None and status not in STAGE:
+        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
+    if contact is not None:
+        contact = CONTACTS.uid(contact)
+        if contact is None:
+            raise InvalidId("contact_id must be the id of a contact", "contact_id")
+    since, until = read_time(query, "date_from"), read_time(query, "date_to")
+    if until is not None and len(query["date_to"]) == len("2026-07-04"):
+        until += 86_400_000_000 - 1  # a bare date is meant to its end
+    return CallFilters(status, contact, since, until)
 
 
 # What a form's field may mean (CONTRACT section 8); the others are kept.
@@ -6419,28 +6414,6 @@ def redirect_of(text: str, rules: tuple) -> Optional[str]:
         there = sender and not unescaped(text).startswith("//")
         return web_url(f"{sender}{text}") if there else None
     return web_url(text) if origin_allowed(rules, text) else None
-
-
-def read_call_filters(query: dict) -> CallFilters:
-    status, contact = query.get("status"), query.get("contact_id")
-    if status is not None and status not in STAGE:
-        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
-    if contact is not None:
-        contact = CONTACTS.uid(contact)
-        if contact is None:
-            raise InvalidId("contact_id must be the id of a contact", "contact_id")
-    since, until = read_time(query, "date_from"), read_time(query, "date_to")
-    if until is not None and len(query["date_to"]) == len("2026-07-04"):
-        until += 86_400_000_000 - 1  # a bare date is meant to its end
-    return CallFilters(status, contact, since, until)
-
-
-def read_submission() -> tuple:
-    """(a publishable key's JSON object, within its smaller bounds; its bytes)."""
-    body = read_json_body()
-    document = parse_object(body.removeprefix(BOM))
-    refuse_many(document)
-    return document, len(body)
 
 
 ###############################################################################
@@ -7571,16 +7544,15 @@ def make_app(
     app = Api(gate, config.max_body, services.store)
     app.services = services
     add_health(app, services.store)
+    for listed in services.listed.values():
+        add_listed(app, listed)
     for records in services.records.values():
         add_native(app, records)
-        add_native_record(app, records)
-        add_files(app, records)
+        add_import(app, records, "jsonl", JSONL, read_jsonl)
         for wire in WIRES:
             if records.kind in wire.shapes:
                 add_read(app, wire, records)
     add_submissions(app, services.submissions)
-    add_submission(app, services.submissions)
-    add_lines(app, services.submissions)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
     add_call(app, services.calls)
@@ -7748,7 +7720,7 @@ A form for a page on http://localhost (python3 -m http.server serves those of a 
 
 def offer_keys(config: Config, services: Services, url: str) -> None:
     """The first start at a terminal makes two keys and shows them there, once."""
-    if config.secret_key or services.keys.list():
+    if services.keys.list():
         return
     if not sys.stdout.isatty():
         hint = "DATABASE_URL=sqlite:///%s contactapi.py keys create --type secret"
@@ -7815,8 +7787,6 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
         {**listed_key(key), "workspace": key.workspace.name}
         for key in services.keys.list()
     ]
-    if services.keys.env:
-        rows.append({**listed_key(ENV_KEY), "workspace": "default"})
     if args.json:
         print(dump(rows))
         return

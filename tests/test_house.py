@@ -212,7 +212,7 @@ def between(mark):
 
 
 def test_the_readme_lists_every_endpoint_and_what_it_needs(api):
-    rows = []
+    paths = {}
     for route in api.app.routes:
         needs = route.config.get("needs")
         if needs is None:
@@ -222,7 +222,8 @@ def test_the_readme_lists_every_endpoint_and_what_it_needs(api):
         words = {contactapi.EVERYTHING: "a secret key", contactapi.SIGNED: needs[0]}
         shown = words.get(needs[0], named)
         shown += ", or a publishable key" if route.config.get("public") else ""
-        rows.append(f"| `{route.method} {path}` | {shown} |")
+        paths.setdefault(path, []).append(f"`{route.method}` {shown}")
+    rows = [f"| `{path}` | {' · '.join(takes)} |" for path, takes in paths.items()]
     assert between("routes") == rows
 
 
