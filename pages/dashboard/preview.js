@@ -2,7 +2,7 @@
 
 import { ApiError, patch, send } from "./api.js";
 import { busy, button, el, field, put, sentence } from "./dom.js";
-import { TEMPLATES, formUrl } from "./snippet.js";
+import { TEMPLATES } from "./snippet.js";
 import { keysChanged, refreshStats } from "./state.js";
 
 export function preview(key, token, template) {
@@ -32,7 +32,7 @@ function captcha(token) {
   if (!document.querySelector("script[src$='captcha.js']")) {
     document.head.append(el("script", { src: "captcha.js", async: true }));
   }
-  return el("contactapi-captcha", { challenge: `${formUrl(token)}/challenge` });
+  return el("contactapi-captcha", { challenge: `f/${token}/challenge` });
 }
 
 async function submit(form, key, token, said) {
