@@ -6,10 +6,14 @@ import re
 import subprocess
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.keys import Keys
 
 from browsers import PACKAGES, SCHEMES, WIDTHS, form_key
@@ -50,7 +54,14 @@ def control(browser, words):
 
 
 def press(browser, words):
-    control(browser, words).click()
+    """Once it stands still: what is drawn anew, or comes in, is looked for again."""
+
+    def pressed():
+        with suppress(StaleElementReferenceException, ElementClickInterceptedException):
+            control(browser, words).click()
+            return True
+
+    assert until(pressed), words
 
 
 def seen(browser, css="body"):
@@ -107,6 +118,23 @@ def labelled(browser, words):
             words,
         )
     )
+
+
+def pick(browser, words, option):
+    """Chooses an option, by its first words, of the control with this label."""
+    choose = """
+        const select = arguments[0];
+        const fits = (one) => one.text.startsWith(arguments[1]);
+        select.value = [...select.options].find(fits).value;
+        select.dispatchEvent(new Event("change", {bubbles: true}));
+    """
+
+    def picked():
+        with suppress(StaleElementReferenceException):
+            browser.run(choose, labelled(browser, words), option)
+            return True
+
+    assert until(picked), words
 
 
 def tick(browser, words):
@@ -866,14 +894,9 @@ def test_an_import_takes_the_column_that_is_named_and_the_encoding(
     choose(browser, path)
     tick(browser, "Companies")
     shows(browser, "None was found by its name")
-    assert not browser.find(".seen footer button").is_enabled()
-    for label, option in (
-        ("Column with the name", "Firma"),
-        ("Encoding", "Windows (W"),
-    ):
-        options = labelled(browser, label).find_elements("css selector", "option")
-        next(one for one in options if one.text.startswith(option)).click()
-        shows(browser, "Import companies")
+    assert len(browser.all(".seen footer button:disabled")) == 1
+    pick(browser, "Column with the name", "Firma")
+    pick(browser, "Encoding", "Windows (W")
     shows(browser, "Müller & Söhne", "tbody")
     press(browser, "Import companies")
     shows(browser, "1 new")
