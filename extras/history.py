@@ -23,6 +23,7 @@ from contactapi import (
     Write,
     dump,
     event_id,
+    go_to,
     iso,
     micros,
     parse_event_id,
@@ -55,10 +56,18 @@ def add_history(app: Api, records: Records) -> None:
 
     @app.delete(base, needs=(kind.write,))
     def erase_history(caller: Caller, ref: str) -> Write:
-        uid = kind.uid(ref)
-        work = records.erase_history(caller, uid)
+        uid, events, before = kind.uid(ref), records.events, 0
         look = functools.partial(records.get, caller.workspace, uid)
-        return Write(work, lambda n: dump({"id": kind.ref(uid), "erased": n}), look)
+        what = kind, caller.workspace, look()
+        if events.has_many(*what):
+            go_to("long")
+            erase = functools.partial(events.erase_some, *what)
+            before = records.store.write_by_parts(erase)
+
+        def erased(count: int) -> str:
+            return dump({"id": kind.ref(uid), "erased": before + count})
+
+        return Write(records.erase_history(caller, uid), erased, look)
 
 
 def add_events(app: Api, services: Services) -> None:

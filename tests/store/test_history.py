@@ -526,3 +526,26 @@ def test_stats_show_one_workspace(free):
     stats = free.get("/v1/stats", key=other).json
     assert stats["contacts"] == 0
     assert sum(day["contacts"] for day in stats["daily"]) == 0
+
+
+def test_a_long_history_is_erased_by_parts(free, monkeypatch):
+    monkeypatch.setattr(contactapi, "MANY", 10)
+    (ref,) = free.add("a@x.org", n=0)
+    for n in range(1, 34):
+        free.patch(ref, {"n": n})
+    store, sizes = free.services.store, []
+    run = store.run
+
+    def counted(sql, params=()):
+        done = run(sql, params)
+        if sql.startswith("DELETE"):
+            sizes.append(done.rowcount)
+        return done
+
+    monkeypatch.setattr(store, "run", counted)
+    answer = free.ask("DELETE", f"/v1/contacts/{ref}/history")
+    assert answer.json == {"id": ref, "erased": 34}
+    assert sizes == [10, 10, 10, 4, 0, 0]
+    assert history(free, ref) == []
+    (restated,) = feed(free)["data"]
+    assert restated["data"] == free.get(f"/v1/contacts/{ref}").json
