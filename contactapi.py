@@ -3922,12 +3922,13 @@ class Submissions(Listed):
         return total
 
     def _expire_doubtful(self, caller: Caller) -> int:
-        """Spam by when it became that, what is unconfirmed by when it came."""
-        where = "workspace_id = ?1 AND state = ?2 AND created_at < ?3 AND "
+        """By when each became what it is: a person may ask late for a confirmation."""
+        where = "workspace_id = ?1 AND state = ?2 AND created_at < ?3"
+        where += " AND updated_at < ?3"
         spam = caller.workspace, SPAM, self._days_ago(self.SPAM_DAYS)
         held = caller.workspace, HELD, self._days_ago(self.UNCONFIRMED_DAYS)
-        total = self._delete_some(caller, where + "updated_at < ?3", *spam)
-        unconfirmed = where + f"reason = '{UNCONFIRMED}'"
+        unconfirmed = f"{where} AND reason = '{UNCONFIRMED}'"
+        total = self._delete_some(caller, where, *spam)
         return total + self._delete_some(caller, unconfirmed, *held)
 
     def forget_sent(self) -> None:

@@ -93,8 +93,8 @@ class OptIn:
 
     def token(self, row: SubmissionRow) -> str:
         """Names the submission; the HMAC is over its key, its address and the expiry,
-        in seconds."""
-        expiry = f"{(row.created_at + WEEK) // 1_000_000:x}"
+        in seconds: a week after it came to wait for a confirmation."""
+        expiry = f"{(row.updated_at + WEEK) // 1_000_000:x}"
         mac = self.sign("link", row.key, row.natural_key, expiry)
         return f"{row.uid}-{expiry}-{mac}"
 
@@ -117,7 +117,7 @@ class OptIn:
         """Of those of its address with its key that are held, or were confirmed not
         long ago; the latter alone for a late one."""
         row, since = link.row, self.marks.now() - WEEK
-        held = f"state = '{HELD}' AND reason = '{UNCONFIRMED}' AND created_at > ?"
+        held = f"state = '{HELD}' AND reason = '{UNCONFIRMED}' AND updated_at > ?"
         rows = self.office.submissions.some(
             "workspace_id = ? AND natural_key = ? AND key = ? AND (confirmed_at > ? "
             f"OR (? AND {held})) ORDER BY created_at DESC LIMIT 1",
@@ -155,7 +155,7 @@ class OptIn:
         if row.confirmed_at is not None:
             return row if now < row.confirmed_at + WEEK else None
         waits = row.state == ACCEPTED or (row.state, row.reason) == (HELD, UNCONFIRMED)
-        if late or not waits or now >= row.created_at + WEEK:
+        if late or not waits or now >= row.updated_at + WEEK:
             return None
         caller = operator("confirmation", row.workspace)
         return self.office.submissions.accept(caller, row, now)
