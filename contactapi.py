@@ -64,6 +64,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase as fnmatch
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlsplit
@@ -437,7 +438,7 @@ EXTRAS = (
         "captcha",
         "look at captchas",
         ("CONTACTAPI_CAPTCHA_URL", "CONTACTAPI_CAPTCHA_SECRET"),
-        paths=("/f/<key>/challenge",),
+        paths=("/f/*/challenge",),
     ),
     Extra(
         "mail",
@@ -445,7 +446,11 @@ EXTRAS = (
         ("CONTACTAPI_SMTP_URL", "CONTACTAPI_MAIL_FROM"),
         commands={"mail": "send a test mail, and print the server's words"},
     ),
-    Extra("history", "read what happened", paths=("/v1/events", "/v1/stats")),
+    Extra(
+        "history",
+        "read what happened",
+        paths=("/v1/events", "/v1/stats", "/v1/*/*/history", "/v1/*/*/export"),
+    ),
     Extra("spreadsheets", "read and write CSV", files=(".csv",)),
     Extra(
         "pages",
@@ -457,7 +462,7 @@ EXTRAS = (
         "webhooks",
         "send webhooks",
         commands={"webhooks": "make, list, change, test and delete webhooks"},
-        paths=("/v1/webhooks", "/v1/deliveries"),
+        paths=("/v1/webhooks", "/v1/webhooks/*", "/v1/deliveries", "/v1/deliveries/*"),
         listens=True,
     ),
 )
@@ -5417,7 +5422,10 @@ def check_origin(environ: dict, caller: Caller, home: tuple) -> None:
     if origin_allowed((*caller.domains, *home), origin):
         return
     if not origin:
-        raise Forbidden("this key takes only requests with an Origin or a Referer")
+        raise Forbidden(
+            "this key takes only requests with an Origin or a Referer; to allow any: "
+            f"contactapi.py keys update {caller.ref} --domain '*'"
+        )
     if origin == "null":
         raise Forbidden(NULL_ORIGIN.format(key=caller.ref))
     shown = origin[:100].encode("ascii", "replace").decode()
@@ -5517,7 +5525,7 @@ class Api(Bottle):
         self.store = store
         self.slots = {"import": Slots(), "export": Slots()}
         self.large = {}  # path of a POST -> what its key needs to send a large body
-        self.absent = {}  # path that an extra would serve -> where to put the extra
+        self.absent = {}  # what an extra would serve (`/x/*`) -> where to put the extra
         self.secret, self.numbers = secrets.token_bytes(32), itertools.count()
 
     def __call__(self, environ: dict, start_response: Callable) -> Any:
@@ -5672,6 +5680,11 @@ class Api(Bottle):
         if length > self.max_body // 4 and length > self.body_limit(environ):
             raise self.too_large(environ)
 
+    def where_to_put(self, path: str) -> str:
+        """The extra that would serve this path; "" where none would."""
+        said = (text for places, text in self.absent.items() if fnmatch(path, places))
+        return next(said, "")
+
     def too_large(self, environ: dict) -> ApiError:
         """Which limit it is, and how to have a higher one: a key, or an extra."""
         limit, path = self.body_limit(environ), environ["PATH_INFO"].rstrip("/")
@@ -5751,7 +5764,7 @@ class Api(Bottle):
     def as_api_error(self, res: HTTPError) -> ApiError:
         """What Bottle's router, or Bottle itself, refused."""
         if res.status_code == 404:
-            return NotFound()
+            return NotFound(self.where_to_put(request.path))
         if res.status_code == 405:
             allowed = set(res.headers["Allow"].split(",")) | {"OPTIONS"}
             allowed |= {"HEAD"} if "GET" in allowed else set()

@@ -85,7 +85,10 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
         *("/api/v1/companies", "/api/api-keys", "/api/calls/list"),
     ):
         assert server.ask("GET", path).status == 200, path
-    for path in ("/v1/events", "/v1/stats"):
+    for path in (
+        *("/v1/events", "/v1/stats"),
+        *(f"/v1/contacts/{ref}/history", f"/v1/contacts/{ref}/export"),
+    ):
         message = server.ask("GET", path).json["error"]["message"]
         assert message.endswith("put extras/history.py beside contactapi.py")
     for path in PAGE_PATHS:
@@ -97,7 +100,7 @@ def test_the_file_alone_serves_everything_that_needs_no_extra(serve_alone):
 
 def test_without_its_extra_webhooks_are_404_that_says_what_is_missing(serve_alone):
     server = serve_alone()
-    for path in ("/v1/webhooks", "/v1/deliveries"):
+    for path in ("/v1/webhooks", "/v1/webhooks/whk_1/test", "/v1/deliveries"):
         answer = server.ask("GET", path)
         missing = "to send webhooks, put extras/webhooks.py beside contactapi.py"
         assert (answer.status, answer.json["error"]["message"]) == (404, missing)
@@ -109,7 +112,8 @@ def test_without_its_extra_a_key_that_asks_for_a_captcha_lets_nobody_in(serve_al
     for captcha in ("altcha", "service"):
         options = ("--type", "publishable", "--domain", "example.com")
         key = make_key(server.env, *options, "--captcha", captcha)
-        assert server.ask("GET", f"/f/{key}/challenge").status == 404
+        absent = server.ask("GET", f"/f/{key}/challenge").json
+        assert absent["message"].endswith("put extras/captcha.py beside contactapi.py")
         body = {"email": "ada@example.com", "altcha": "x", "cap-token": "x"}
         for path in ("/v1/contacts", f"/f/{key}"):
             answer = server.ask("POST", path, body, page, key)
