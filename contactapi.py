@@ -3846,7 +3846,7 @@ class Submissions(Listed):
             row = self._arriving(caller, post, fields, words)
             doubtful = verdict.reason in (HONEYPOT, SCORE)
             if not doubtful and not self._is_first(row, digest):
-                return self._sent_before(digest)
+                return self._sent_before(digest, row.created_at)
             return self._settled(caller, row, verdict, post.visitor)
 
         return work
@@ -4020,8 +4020,10 @@ class Submissions(Listed):
                 return Verdict(spend=refuse_to_lose)
             raise
 
-    def _sent_before(self, digest: bytes) -> Optional[SubmissionRow]:
-        since = self._now() - micros(self.AGAIN)
+    def _sent_before(
+        self, digest: bytes, now: Optional[int] = None
+    ) -> Optional[SubmissionRow]:
+        since = (now or self._now()) - micros(self.AGAIN)
         sql = "SELECT number, at FROM sent WHERE hash = ? AND at >= ?"
         first = self.store.row(sql, (digest, since))
         rows = first and self.some("id = ? AND created_at = ?", first)

@@ -1245,6 +1245,45 @@ def test_a_submission_that_would_grow_a_record_too_large_is_kept_beside_it(
     assert (kept["state"], kept["contact"], kept["fields"]) == ("accepted", ref, sent)
 
 
+def test_a_submission_is_kept_as_it_was_sent_whatever_becomes_of_it(api):
+    (ref,) = api.add("ada@example.com", plan="pro")
+    public, sent = api.key("publishable"), {"plan": "max", "email": "ada@Example.com"}
+    api.post(sent, key=public, headers=PAGE)
+    api.post({**sent, "plan": "free"}, key=public, headers=PAGE)
+    newest, first = api.get("/v1/submissions").json["data"]
+    assert first == {
+        "id": first["id"],
+        "state": "accepted",
+        "reason": None,
+        "key": api.ref(public),
+        "contact": ref,
+        "email": "ada@Example.com",
+        "subject": None,
+        "page": PAGE["Origin"],
+        "fields": sent,
+        "created_at": "2026-07-04T10:00:00Z",
+        "updated_at": "2026-07-04T10:00:00Z",
+        "confirmed_at": None,
+    }
+    path = f"/v1/submissions/{newest['id']}"
+    spam = api.ask("PATCH", path, {"state": "spam"}).json
+    assert (spam["state"], spam["reason"]) == ("spam", "marked")
+    assert api.get(f"/v1/contacts/{ref}").json["plan"] == "free"
+    assert api.ask("DELETE", path).json == {"id": newest["id"], "deleted": True}
+    assert api.ask("DELETE", f"/v1/contacts/{ref}").status_int == 200
+    assert api.get("/v1/submissions").json["total"] == 0
+
+
+def test_the_same_from_the_same_visitor_within_60_seconds_is_one_submission(api):
+    public = api.key("publishable")
+    first = api.post(ADA, key=public, headers=PAGE)
+    api.turn(60)
+    assert api.post(ADA, key=public, headers=PAGE).body == first.body
+    api.turn(1)
+    assert api.post(ADA, key=public, headers=PAGE).body != first.body
+    assert api.get("/v1/submissions").json["total"] == 2
+
+
 def test_a_publishable_keys_requests_are_small(api):
     public = api.key("publishable")
 
