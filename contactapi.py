@@ -12,7 +12,7 @@ The order of this file is its architecture. A section uses only sections above i
     Values             emails, names, documents, ids, times, keys, forms; no I/O
     Storage            models, schema, group commit, all that is SQLite's own
     Services           the rules: keys, events, records, submissions, calls; no HTTP
-    Limiter            the sliding window
+    Limiter            the sliding window, slots for what takes long
     Wire formats       JSON shapes, a small page
     HTTP core          all of Bottle's quirks: errors, keys, CORS, bodies, the log line
     Routes             what each endpoint reads, which service, which shape
@@ -1111,15 +1111,8 @@ def event_id(position: int) -> str:
     return f"evt_{base32(position)}"
 
 
-def parse_event_id(text: str) -> int:
-    """The position in the log; any will do, erased or not."""
-    position = from_base32(text.lower().removeprefix("evt_"))
-    if position is None or not text.lower().startswith("evt_"):
-        raise InvalidCursor("after must be the id of an event: evt_…", "after")
-    return min(position, 2**63 - 1)
-
-
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+DAY = 86_400_000_000  # microseconds, as in all times that are kept
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 ISO_TIME = re.compile(
     r"(\d{4})(-?)(\d\d)\2(\d\d)"
@@ -1359,12 +1352,9 @@ def web_url(text: str) -> Optional[str]:
     if place is None or match[1].lower() not in DEFAULT_PORT or has_trick(text):
         return None
     port = f":{match[3]}" if match[3] else ""
-    return f"{match[1].lower()}://{place[0]}{port}{in_ascii(text[match.end() :])}"
-
-
-def in_ascii(text: str) -> str:
-    """A path, query and fragment with nothing escaped twice."""
-    return percent_encode(text, safe="/?#[]@!$&'()*+,;=:%~")
+    # In ASCII, and nothing escaped twice.
+    rest = percent_encode(text[match.end() :], safe="/?#[]@!$&'()*+,;=:%~")
+    return f"{match[1].lower()}://{place[0]}{port}{rest}"
 
 
 def has_trick(text: str) -> bool:
@@ -2538,27 +2528,22 @@ class Keys:
     def find(self, token: str) -> Optional[Caller]:
         """The caller whose token this is, or None."""
         digest = token_hash(token)
-        remembered = self.cache.get(digest)
-        if remembered is None or remembered[1] <= self.ticker():
-            remembered = self._look_up(digest)
-        if remembered is None:
-            return None
-        caller = remembered[0]
-        self.used[caller.ref] = self.clock()
+        caller, until = self.cache.get(digest, (None, 0))
+        if caller is None or until <= self.ticker():
+            caller = self._look_up(digest)
+        if caller:
+            self.used[caller.ref] = self.clock()
         return caller
 
-    def _look_up(self, digest: str) -> Optional[tuple]:
+    def _look_up(self, digest: str) -> Optional[Caller]:
         generation = self.generation
         caller = self._stored(digest)
-        if caller is None:
-            return None
-        remembered = (caller, self.ticker() + self.FRESH)
         with self.lock:  # unless a key was changed since we looked
-            if generation == self.generation:
+            if caller and generation == self.generation:
                 if len(self.cache) >= self.ROOM:
                     self.cache.clear()
-                self.cache[digest] = remembered
-        return remembered
+                self.cache[digest] = caller, self.ticker() + self.FRESH
+        return caller
 
     def _stored(self, digest: str) -> Optional[Caller]:
         if self.env and secrets.compare_digest(self.env[0], digest):
@@ -3109,33 +3094,6 @@ class Report:
         return dict(vars(self))
 
 
-class Slots:
-    """At most so many at once for a workspace, and for all of them: one more is told
-    to come back."""
-
-    FOR_ONE, FOR_ALL = 2, 4
-
-    def __init__(self):
-        self.taken, self.lock = [], threading.Lock()
-
-    def take(self, workspace: int) -> Callable:
-        """What gives the slot back. It may be called twice: by who has the slot, and by
-        who closes up after him."""
-        with self.lock:
-            full = self.taken.count(workspace) >= self.FOR_ONE
-            if full or len(self.taken) >= self.FOR_ALL:
-                raise RateLimited(5)
-            self.taken.append(workspace)
-        held = [workspace]
-
-        def leave() -> None:
-            with self.lock:
-                if held:
-                    self.taken.remove(held.pop())
-
-        return leave
-
-
 class Listed:
     """Rows of a table that stand in line by their `created_at`, each in its workspace:
     their places, lists and files."""
@@ -3313,7 +3271,7 @@ class Listed:
         return " AND ".join(parts), tuple(params)
 
 
-class Rule(NamedTuple):
+class Filling(NamedTuple):
     """How a visitor's words go into a contact."""
 
     keeps: bool  # what is there
@@ -3343,7 +3301,7 @@ class Records(Listed):
         super().__init__(kind, store, clock)
         self.events, self.untouched = events, "updated_at < ?"
         self.belongings = [Belongings(events.has_many, events.erase_some)]
-        self.max_body, self.longest_line = max_body, max(2**20, 4 * max_body)
+        self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table, columns = kind.table, self.COLUMNS
         found = f"SELECT {columns} FROM {table} WHERE"
         self.by_uid = f"{found} workspace_id = ? AND"
@@ -3403,7 +3361,7 @@ class Records(Listed):
         merged = self._ready(new.label, new.natural_key, fields)
         return self._change(caller, old, merged, changed)
 
-    def fill(self, caller: Caller, email: tuple, sent: dict, rule: "Rule") -> tuple:
+    def fill(self, caller: Caller, email: tuple, sent: dict, how: Filling) -> tuple:
         """Inside a transaction: (the row, the event to be told) of what a visitor sent.
         A publishable key may add to a record, never learn or lose one: the stored
         spelling stays, and so does the record if a visitor may not fill it so far. The
@@ -3414,22 +3372,22 @@ class Records(Listed):
         (uid,) = self.store.uids.make(number, 1)
         made = Row(number, uid, label, natural_key, "{}", place, place)
         old = self._find(caller.workspace, natural_key)
-        row, names, words = self._filled(old or made, sent, rule)
+        row, names, words = self._filled(old or made, sent, how)
         values = made._replace(fields=row.fields, updated_at=row.updated_at)
         self.store.run(self.insert_or_update, (*values, caller.workspace, words))
         self.store.count(caller.workspace, self.kind.name, 0 if old else 1)
         verb, key = ("updated", []) if old else ("created", [self.kind.key])
         draft = self._draft(verb, caller, row, key + list(names))
         difference = {**names, "updated_at": iso(row.updated_at)}
-        return row, self.events.resting(draft, difference, rule.most)
+        return row, self.events.resting(draft, difference, how.most)
 
-    def _filled(self, row: Row, sent: dict, rule: "Rule") -> tuple:
+    def _filled(self, row: Row, sent: dict, how: Filling) -> tuple:
         """(the row with what a visitor may write of this, those fields, the folded
         copy). It may fill half of a record's bytes and 200 of its names; what its owner
         filled beyond it may write over, but not enlarge."""
         stored = load(row.fields)
         names = names_written(stored, sent)
-        if rule.keeps or row.updated_at > rule.unless_since:
+        if how.keeps or row.updated_at > how.unless_since:
             names = [name for name in names if name not in stored]
         written = {name: sent[name] for name in names}
         fields = {**stored, **written}
@@ -4088,7 +4046,7 @@ class Submissions(Listed):
         arrives = not row.state
         rule = caller if arrives else self.keys.rule(row.workspace, row.key)
         since = LAST if arrives else row.created_at
-        how = Rule(rule.existing == "keep", 4 * len(row.fields) + 512, since)
+        how = Filling(rule.existing == "keep", 4 * len(row.fields) + 512, since)
         sent = contact_fields(load(row.fields), row.label)
         return self.contacts.fill(caller, (row.label, row.natural_key), sent, how)
 
@@ -4190,7 +4148,7 @@ class Submissions(Listed):
             yield last
 
     def _days_ago(self, days: int) -> int:
-        return self._now() - days * 86_400_000_000
+        return self._now() - days * DAY
 
     def _now(self) -> int:
         return micros(self.clock())
@@ -4248,8 +4206,6 @@ class Calls:
     """Outbound calls (CONTRACT section 6): made here, placed from the outbox or by the
     operator's own dialler, moved on by callbacks and by PATCH."""
 
-    DAY = 86_400_000_000
-
     SELECT = (
         "SELECT call.id, call.uid, call.workspace_id, contact.uid, phone_number, "
         "from_number, status, duration, reason, call.created_at, call.updated_at, "
@@ -4298,7 +4254,7 @@ class Calls:
         return self.store.row(
             "SELECT body, text FROM answer WHERE workspace_id = ? AND key = ? "
             "AND name = ? AND created_at > ?",
-            (caller.workspace, caller.ref, idempotency, self._now() - self.DAY),
+            (caller.workspace, caller.ref, idempotency, self._now() - DAY),
         )
 
     def _prepared(self, caller: Caller, document: dict) -> Callable:
@@ -4367,7 +4323,7 @@ class Calls:
 
     def forget(self) -> None:
         """Idempotency keys hold for 24 hours."""
-        sql, before = "DELETE FROM answer WHERE created_at <= ?", self._now() - self.DAY
+        sql, before = "DELETE FROM answer WHERE created_at <= ?", self._now() - DAY
         self.store.write(lambda: self.store.run(sql, (before,)))
 
     # reading
@@ -4646,6 +4602,33 @@ class SlidingWindow:
             if lacking <= 0:
                 break
         return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))
+
+
+class Slots:
+    """At most so many at once for a workspace, and for all of them: one more is told
+    to come back."""
+
+    FOR_ONE, FOR_ALL = 2, 4
+
+    def __init__(self):
+        self.taken, self.lock = [], threading.Lock()
+
+    def take(self, workspace: int) -> Callable:
+        """What gives the slot back. It may be called twice: by who has the slot, and by
+        who closes up after him."""
+        with self.lock:
+            full = self.taken.count(workspace) >= self.FOR_ONE
+            if full or len(self.taken) >= self.FOR_ALL:
+                raise RateLimited(5)
+            self.taken.append(workspace)
+        held = [workspace]
+
+        def leave() -> None:
+            with self.lock:
+                if held:
+                    self.taken.remove(held.pop())
+
+        return leave
 
 
 ###############################################################################

@@ -1,2 +1,9 @@
 """What not everyone needs of contactapi: the table EXTRAS of contactapi.py names each
-and what asks for it. csv_rows.py is a part of spreadsheets.py."""
+and what asks for it. The other modules are parts of those:
+
+    outbox        senders, worker
+    mail          letters, smtp, confirm
+    webhooks      endpoints, deliveries, chat_shapes, outgoing
+    spreadsheets  csv_rows
+    mcp           mcp_tools
+"""

@@ -13,7 +13,7 @@ BYTES, CHARACTERS = 4000, 2000  # of a message; Discord counts UTF-16's units
 BREAK = "\u200b"  # a space without width: it keeps a mention or a link from being one
 
 
-def message(shape: str, event: EventRow) -> str:
+def chat_message(shape: str, event: EventRow) -> str:
     """The JSON that an endpoint of this shape is sent."""
     return dump(SHAPES[shape](*told(event)))
 

@@ -14,6 +14,7 @@ from bottle import request, response
 from contactapi import (
     ACCEPTED,
     BASE32_UID,
+    DAY,
     HELD,
     JSON_MEDIA,
     UNCONFIRMED,
@@ -31,7 +32,7 @@ from contactapi import (
     read_form,
     wants_page,
 )
-from extras.letters import DAY, HOUR, Mail, Office, rows_of, shown_site, spelled
+from extras.letters import HOUR, Mail, Office, rows_of, shown_site, spelled
 from extras.senders import DeliveryRow
 
 CONFIRM = "confirm"

@@ -26,7 +26,9 @@ from extras.outgoing import host_of
 from extras.senders import SENDING, WAITING
 
 
-class Row(NamedTuple):
+class Shown(NamedTuple):
+    """A delivery with what is shown of its endpoint."""
+
     id: int
     event: Optional[int]
     target: str
@@ -65,23 +67,23 @@ class Deliveries:
             "LIMIT ? OFFSET ?) ORDER BY delivery.id DESC"
         )
         rows = self.store.rows(sql, (workspace, workspace, size, offset))
-        return list(map(Row._make, rows))
+        return list(map(Shown._make, rows))
 
     def total(self, workspace: int) -> int:
         sql = "SELECT count(*) FROM delivery WHERE workspace_id = ? AND call_id IS NULL"
         return self.store.row(sql, (workspace,))[0]
 
-    def get(self, workspace: int, number: Optional[int]) -> Row:
+    def get(self, workspace: int, number: Optional[int]) -> Shown:
         sql = f"{self.SELECT} AND delivery.id = ?"
         row = self.store.row(sql, (workspace, number))
         if row is None:
             raise NotFound("there is no such delivery")
-        return Row._make(row)
+        return Shown._make(row)
 
     def again(self, workspace: int, number: Optional[int]) -> Callable:
         """A work: it is sent once more, be it delivered or not."""
 
-        def work() -> Row:
+        def work() -> Shown:
             row = self.get(workspace, number)
             if row.enabled == 0:
                 raise Conflict("this webhook is disabled: enable it first")
@@ -94,7 +96,7 @@ class Deliveries:
 # -- what is shown
 
 
-def document(row: Row) -> dict:
+def document(row: Shown) -> dict:
     return {
         "id": f"dlv_{base32(row.id)}",
         "event": row.event and event_id(row.event),
@@ -108,7 +110,7 @@ def document(row: Row) -> dict:
     }
 
 
-def next_try(row: Row) -> Optional[int]:
+def next_try(row: Shown) -> Optional[int]:
     """None where it has ended, is being sent, or its endpoint is disabled."""
     if row.state != WAITING or row.free_at == Outbox.NEVER:
         return None

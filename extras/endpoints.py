@@ -13,6 +13,7 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from contactapi import (
+    DAY,
     KINDS,
     Caller,
     Conflict,
@@ -32,13 +33,11 @@ from contactapi import (
     parse_id,
     web_url,
 )
-from extras.chat_shapes import SHAPES, topic_of
-from extras.chat_shapes import message as chat_message
+from extras.chat_shapes import SHAPES, chat_message, topic_of
 from extras.outgoing import Said, Unanswered, host_of, is_evidently_private, post
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 SENDER = "webhook"
-DAY = 86_400_000_000
 
 
 # -- what can be wanted

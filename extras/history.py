@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 
 from contactapi import (
     CONTACTS,
+    DAY,
     EVERYTHING,
     SUBMISSIONS,
     Api,
@@ -23,10 +24,10 @@ from contactapi import (
     Write,
     dump,
     event_id,
+    from_base32,
     go_to,
     iso,
     micros,
-    parse_event_id,
     read_query,
     streamed,
     whole_number,
@@ -110,6 +111,14 @@ def read_place() -> tuple:
     return position, whole_number(query, "limit", 100, 1000)
 
 
+def parse_event_id(text: str) -> int:
+    """The position in the log; any will do, erased or not."""
+    position = from_base32(text.lower().removeprefix("evt_"))
+    if position is None or not text.lower().startswith("evt_"):
+        raise InvalidCursor("after must be the id of an event: evt_…", "after")
+    return min(position, 2**63 - 1)
+
+
 # -- what is found
 
 
@@ -187,15 +196,14 @@ def newest(store: Store, workspace: int) -> int:
 
 def per_day(records: Records, workspace: int, days: int) -> list:
     """(date, how many were made on it) for the last days, today the last."""
-    day = 86_400_000_000
-    today = micros(records.clock()) // day
+    today = micros(records.clock()) // DAY
     sql = (
-        f"SELECT created_at / {day}, count(*) FROM {records.kind.table} "
+        f"SELECT created_at / {DAY}, count(*) FROM {records.kind.table} "
         "WHERE workspace_id = ? AND created_at >= ? GROUP BY 1"
     )
     first = today - days + 1
-    made = dict(records.store.rows(sql, (workspace, first * day)))
-    return [(iso(n * day)[:10], made.get(n, 0)) for n in range(first, today + 1)]
+    made = dict(records.store.rows(sql, (workspace, first * DAY)))
+    return [(iso(n * DAY)[:10], made.get(n, 0)) for n in range(first, today + 1)]
 
 
 # -- how it is spelled

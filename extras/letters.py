@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple, Optional
 
 from contactapi import (
+    DAY,
     Api,
     Caller,
     Config,
@@ -18,7 +19,7 @@ from contactapi import (
 from extras.senders import DeliveryRow, NotNow, Reply, Sender
 
 ENDPOINT = "mail"  # all goes through one server, one after the other
-HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds
+HOUR = DAY // 24
 
 
 class Letter(NamedTuple):

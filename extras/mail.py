@@ -10,6 +10,7 @@ from typing import Optional
 
 from contactapi import (
     ACCEPTED,
+    DAY,
     HELD,
     SUBMISSIONS,
     Api,
@@ -23,7 +24,6 @@ from contactapi import (
 )
 from extras.confirm import add_confirmation
 from extras.letters import (
-    DAY,
     HOUR,
     Letter,
     Mail,

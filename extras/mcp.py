@@ -347,5 +347,5 @@ def setup(app: Api, services: Services, config: Config) -> None:
             return answer(app, caller, message)
         except RpcError as err:
             response.status = err.status
-            ref = {"id": message["id"]} if "id" in message else {"id": None}
-            return dump({"jsonrpc": "2.0", **ref, "error": err.error})
+            ref = message.get("id")
+            return dump({"jsonrpc": "2.0", "id": ref, "error": err.error})

@@ -102,7 +102,7 @@ def write_file(
 # -- written
 
 
-HELD = 2**21  # characters of an export that are held, to be read only once
+MOST_HELD = 2**21  # characters of an export that are held, to be read only once
 
 
 def csv_file(
@@ -128,7 +128,7 @@ def hold(batches: Iterator[list]) -> tuple:
     for rows in batches:
         held.append(rows)
         size += sum(len(row.fields) for row in rows)
-        if size > HELD:
+        if size > MOST_HELD:
             return held, False
     return held, True
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from bottle import request
 
 from contactapi import (
+    DAY,
     DEFAULT_PORT,
     DIAL,
     E164,
@@ -171,19 +172,19 @@ class Placing(Sender):
         """Inside the transaction that makes a call, before it changes anything."""
         self.refuse_too_many()
         run, now = self.calls.store.run, micros(self.calls.clock())
-        run("DELETE FROM dialling WHERE at <= ?", (now - Calls.DAY,))
+        run("DELETE FROM dialling WHERE at <= ?", (now - DAY,))
         run("INSERT INTO dialling (at) VALUES (?)", (now,))
 
     def refuse_too_many(self) -> None:
         """All workspaces together, over any 24 hours."""
         most = self.config.calls_per_day
-        since = micros(self.calls.clock()) - Calls.DAY
+        since = micros(self.calls.clock()) - DAY
         rows = self.calls.store.rows(
             "SELECT at FROM dialling WHERE at > ? ORDER BY at DESC LIMIT ?",
             (since, max(most, 1)),
         )
         if most == 0 or len(rows) >= most:
-            oldest = rows[-1][0] if rows else since + Calls.DAY
+            oldest = rows[-1][0] if rows else since + DAY
             raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
@@ -237,7 +238,7 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
     @app.post("/api/calls/<ref>/twilio")
     def take_callback(ref: str) -> Write:
         environ = request.environ
-        form = read_form()
+        form = signed_pairs()
         query = environ.get("QUERY_STRING")
         url = config.public_url + environ["PATH_INFO"]
         url += f"?{query}" if query else ""
@@ -275,8 +276,8 @@ def small_number(text: str) -> Optional[int]:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
-def read_form() -> list:
-    """(name, value) pairs of a form; another media type has none, and no signature
+def signed_pairs() -> list:
+    """(name, value) pairs of a callback; another media type has none, and no signature
     that fits."""
     if media_type(request.environ) != "application/x-www-form-urlencoded":
         return []

@@ -34,11 +34,11 @@ from contactapi import (
 
 
 def setup(app: Any, services: Services, config: Config) -> None:
-    work = functools.partial(back_up, services.store, config.backup_dir)
+    work = functools.partial(nightly_backup, services.store, config.backup_dir)
     services.nightly.append(work)
 
 
-def back_up(store: Store, folder: str, today: str) -> None:
+def nightly_backup(store: Store, folder: str, today: str) -> None:
     """That of this night, and no more than seven."""
     name = r"contactapi-\d{4}-\d\d-\d\d\.db"
     path = os.path.join(folder, f"contactapi-{today}.db")

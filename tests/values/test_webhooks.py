@@ -7,7 +7,7 @@ import re
 import pytest
 
 from contactapi import EventRow
-from extras.chat_shapes import message, topic_of
+from extras.chat_shapes import chat_message, topic_of
 from extras.endpoints import signature, signed
 from extras.outgoing import Said, is_evidently_private, is_public
 
@@ -118,7 +118,7 @@ def event(kind, data):
 
 
 def said(shape, row):
-    sent = json.loads(message(shape, row))
+    sent = json.loads(chat_message(shape, row))
     return sent.get("content") or sent.get("text") or sent["message"]
 
 
@@ -127,7 +127,7 @@ HOSTILE = "@everyone <!channel> <@U1> [x](http://evil.test) https://evil.test *b
 
 @pytest.mark.parametrize("shape", ["slack", "text", "discord", "ntfy"])
 def test_nobody_is_mentioned_and_nothing_is_linked(shape):
-    sent = message(shape, accepted({"a": HOSTILE, HOSTILE: "b"}, subject=HOSTILE))
+    sent = chat_message(shape, accepted({"a": HOSTILE, HOSTILE: "b"}, subject=HOSTILE))
     for text in json.loads(sent).values():
         if isinstance(text, str):
             assert not re.search("@[^\u200b]|[^\u200b]://", text), text
@@ -138,7 +138,7 @@ def test_slack_has_its_three_characters_escaped():
     text = said("slack", accepted({"a": HOSTILE}))
     assert "<" not in text and ">" not in text
     assert "&lt;!channel&gt; &lt;@\u200bU1&gt;" in text and text.count("& ") == 0
-    assert set(json.loads(message("slack", accepted({})))) == {"text"}
+    assert set(json.loads(chat_message("slack", accepted({})))) == {"text"}
 
 
 def test_text_is_unescaped_and_breaks_what_a_chat_reads_in_angle_brackets():
@@ -148,7 +148,7 @@ def test_text_is_unescaped_and_breaks_what_a_chat_reads_in_angle_brackets():
 
 def test_discord_has_mentions_off_embeds_suppressed_and_markdown_escaped():
     sent = json.loads(
-        message("discord", accepted({"a": "*b* [x](y) # > `c` \\ <t:1>"}))
+        chat_message("discord", accepted({"a": "*b* [x](y) # > `c` \\ <t:1>"}))
     )
     assert sent["allowed_mentions"] == {"parse": []} and sent["flags"] == 4
     escaped = r"a: \*b\* \[x\]\(y\) \# \> \`c\` \\ \<t:1\>"
@@ -171,7 +171,9 @@ def test_another_event_is_its_type_and_its_record():
 @pytest.mark.parametrize("char", ["a", "é", "@", "<", "&", "*", "€", "😀", "://"])
 @pytest.mark.parametrize("shape", ["slack", "text", "discord", "ntfy"])
 def test_a_long_message_is_cut_at_4000_bytes_and_no_spelling_in_two(shape, char):
-    sent = json.loads(message(shape, accepted({"a": char * 9000}, subject="s" * 300)))
+    sent = json.loads(
+        chat_message(shape, accepted({"a": char * 9000}, subject="s" * 300))
+    )
     texts = [sent[n] for n in ("title", "text", "content", "message") if n in sent]
     size = sum(len(text.encode()) for text in texts)
     units = sum(len(text.encode("utf-16-le")) // 2 for text in texts)
