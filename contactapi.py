@@ -1388,7 +1388,7 @@ class FormSettings(NamedTuple):
     @classmethod
     def read(cls, text: str) -> "FormSettings":
         """As kept: JSON, in which a setting that is left out is the default."""
-        settings = cls(**json.loads(text))
+        settings = cls(**load(text))
         return settings._replace(notify=tuple(settings.notify))
 
 
@@ -1797,7 +1797,7 @@ class TextsField(peewee.TextField):
         return dump(value)
 
     def python_value(self, value: str) -> list:
-        return json.loads(value)
+        return load(value)
 
 
 class SettingsField(peewee.TextField):
@@ -2559,8 +2559,8 @@ class Keys:
         if row is None:
             return None
         uid, workspace, kind, permissions, domains, existing, settings = row
-        grants = GRANTS.get(kind, frozenset([SIGNED, *json.loads(permissions)]))
-        rules = tuple(json.loads(domains)), existing, FormSettings.read(settings)
+        grants = GRANTS.get(kind, frozenset([SIGNED, *load(permissions)]))
+        rules = tuple(load(domains)), existing, FormSettings.read(settings)
         return Caller(f"key_{uid}", workspace, kind, grants, *rules)
 
     def rule(self, workspace: int, ref: str) -> Caller:
@@ -3279,13 +3279,6 @@ class Filling(NamedTuple):
     unless_since: int = LAST  # one that was changed later is added to alone
 
 
-class Belongings(NamedTuple):
-    """What goes with a record: both are asked with its kind, workspace and row."""
-
-    has_many: Callable  # whether there are MANY
-    erase_some: Callable  # how many that was; the last call erases none
-
-
 class Records(Listed):
     """Everything that can be done with one kind of record, written once.
 
@@ -3300,7 +3293,9 @@ class Records(Listed):
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         super().__init__(kind, store, clock)
         self.events, self.untouched = events, "updated_at < ?"
-        self.belongings = [Belongings(events.has_many, events.erase_some)]
+        # What goes with a record: `has_many` says whether there are MANY, `erase_some`
+        # how many it erased, none the last time; both take kind, workspace and row.
+        self.belongings = [events]
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table, columns = kind.table, self.COLUMNS
         found = f"SELECT {columns} FROM {table} WHERE"
@@ -3440,9 +3435,8 @@ class Records(Listed):
     def lighten(self, workspace: int, uid: Optional[str]) -> None:
         """Erases what goes with a record that is to be deleted, by parts."""
         what = self.kind, workspace, self.get(workspace, uid)
-        for belongings in self.belongings:
-            erase = functools.partial(belongings.erase_some, *what)
-            self.store.write_by_parts(erase)
+        for one in self.belongings:
+            self.store.write_by_parts(functools.partial(one.erase_some, *what))
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
@@ -3573,8 +3567,8 @@ class Records(Listed):
     # inside the transaction
 
     def _delete(self, caller: Caller, row: Row) -> None:
-        for belongings in self.belongings:
-            while belongings.erase_some(self.kind, caller.workspace, row):
+        for one in self.belongings:
+            while one.erase_some(self.kind, caller.workspace, row):
                 pass
         self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
         self.store.run("DELETE FROM old_uid WHERE uid = ?", (row.uid,))
@@ -3774,7 +3768,7 @@ class Submissions(Listed):
         self.events, self.keys, self.contacts = contacts.events, keys, contacts
         self.checks, self.askers = {}, {}
         self.events.submission = self._told
-        contacts.belongings.insert(0, Belongings(self._has_many, self._erase_some))
+        contacts.belongings.insert(0, self)
         contacts.untouched += (
             " AND NOT EXISTS (SELECT 1 FROM submission WHERE contact_id = contact.id "
             f"AND state = '{ACCEPTED}' AND submission.created_at >= ?2)"
@@ -3940,6 +3934,18 @@ class Submissions(Listed):
         )
         return [(*kind.split(" ")[1:], total) for kind, total in rows]
 
+    def has_many(self, _: Kind, workspace: int, contact: Row) -> bool:
+        return len(self._of_person(workspace, contact, MANY)) >= MANY
+
+    def erase_some(self, _: Kind, workspace: int, contact: Row) -> int:
+        """Inside a transaction. The contact's own tombstone tells of it."""
+        rows = self._of_person(workspace, contact, self.BATCH)
+        for kind, total in Counter(kind for _, kind in rows).items():
+            self.store.count(workspace, kind, -total)
+        numbers = [(number,) for number, _ in rows]
+        self.store.run_many("DELETE FROM submission WHERE id = ?", numbers)
+        return len(rows)
+
     # before a transaction
 
     @functools.cached_property
@@ -3994,23 +4000,9 @@ class Submissions(Listed):
     ) -> SubmissionRow:
         number, (place,) = self._room(caller.workspace, [self._now()])
         (uid,) = self.store.uids.make(number, 1)
-        label, natural_key = post.email or (None, None)
-        return SubmissionRow(
-            id=number,
-            uid=uid,
-            workspace=caller.workspace,
-            key=caller.ref,
-            label=label,
-            natural_key=natural_key,
-            subject=post.subject,
-            reply_to=post.reply_to,
-            from_name=post.from_name,
-            page=post.page,
-            fields=fields,
-            created_at=place,
-            updated_at=place,
-            words=words,
-        )
+        whose = number, uid, caller.workspace, caller.ref, *(post.email or (None, None))
+        told = post.subject, post.reply_to, post.from_name, post.page, fields
+        return SubmissionRow(*whose, *told, place, place, words=words)
 
     def _settled(
         self, caller: Caller, row: SubmissionRow, verdict: Verdict, visitor: str
@@ -4108,18 +4100,6 @@ class Submissions(Listed):
 
         sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
         return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
-
-    def _has_many(self, _: Kind, workspace: int, contact: Row) -> bool:
-        return len(self._of_person(workspace, contact, MANY)) >= MANY
-
-    def _erase_some(self, _: Kind, workspace: int, contact: Row) -> int:
-        """The contact's own tombstone tells of it."""
-        rows = self._of_person(workspace, contact, self.BATCH)
-        for kind, total in Counter(kind for _, kind in rows).items():
-            self.store.count(workspace, kind, -total)
-        numbers = [(number,) for number, _ in rows]
-        self.store.run_many("DELETE FROM submission WHERE id = ?", numbers)
-        return len(rows)
 
     def _of_person(self, workspace: int, contact: Row, most: int = -1) -> list:
         """(id, how it is counted) of those that name a contact and of those that have

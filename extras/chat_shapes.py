@@ -3,11 +3,10 @@
 documentation. What a visitor wrote mentions and links nobody there (CONTRACT section
 9)."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from contactapi import EventRow, dump
+from contactapi import EventRow, dump, load
 
 BYTES, CHARACTERS = 4000, 2000  # of a message; Discord counts UTF-16's units
 BREAK = "\u200b"  # a space without width: it keeps a mention or a link from being one
@@ -30,7 +29,7 @@ def topic_of(url: str) -> tuple:
 
 def told(event: EventRow) -> tuple:
     """(title, lines) as plain text."""
-    data = json.loads(event.data)
+    data = load(event.data)
     if not event.type.startswith("submission.") or "fields" not in data:
         return event.type, list(named(data))
     title = "New message" if event.type == "submission.accepted" else event.type

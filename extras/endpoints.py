@@ -5,7 +5,6 @@ extras/webhooks.py."""
 import base64
 import hashlib
 import hmac
-import json
 import secrets
 from collections.abc import Callable
 from itertools import groupby
@@ -26,6 +25,7 @@ from contactapi import (
     dump,
     event_id,
     iso,
+    load,
     log,
     micros,
     new_uid,
@@ -230,7 +230,7 @@ class Webhooks:
         for workspace, pairs in groupby(told, key=lambda pair: pair[1].workspace):
             sql = "SELECT uid, events FROM webhook WHERE workspace_id = ? AND enabled"
             hooks = self.store.rows(sql, (workspace,))
-            wanted = [(f"whk_{uid}", json.loads(events)) for uid, events in hooks]
+            wanted = [(f"whk_{uid}", load(events)) for uid, events in hooks]
             for number, draft in pairs if wanted else ():
                 for ref, events in wanted:
                     if draft.type in events:
@@ -247,7 +247,7 @@ class Webhooks:
             body = chat_message(hook.shape, event)
             if hook.shape == "ntfy":
                 url, name = topic_of(url)
-                body = dump({"topic": name, **json.loads(body)})
+                body = dump({"topic": name, **load(body)})
             body = body.encode()
         return post(url, body, headers, hook.anywhere)
 

@@ -2,7 +2,6 @@
 is known when it is sent."""
 
 import functools
-import json
 from typing import Any, NamedTuple, Optional
 
 from contactapi import (
@@ -13,6 +12,7 @@ from contactapi import (
     Services,
     SubmissionRow,
     dump,
+    load,
     log,
     micros,
 )
@@ -142,7 +142,7 @@ def shown_site(office: Office, rule: Caller) -> str:
 
 def rows_of(row: SubmissionRow) -> tuple:
     """(name, value) of what was sent, the email among it."""
-    fields = json.loads(row.fields)
+    fields = load(row.fields)
     if row.label and row.label not in fields.values():
         fields = {"email": row.label, **fields}
     return tuple(fields.items())

@@ -9,7 +9,6 @@ import base64
 import binascii
 import functools
 import io
-import json
 from collections.abc import Callable
 from typing import Any, Optional
 from urllib.parse import quote, urlencode
@@ -32,6 +31,7 @@ from contactapi import (
     dump,
     go_to,
     header,
+    load,
     media_type,
     origin_allowed,
     own_url,
@@ -167,7 +167,7 @@ def refused(err: ApiError) -> dict:
 
 
 def done(tool: Tool, text: str) -> dict:
-    answer = structured(tool, json.loads(text))
+    answer = structured(tool, load(text))
     said = [{"type": "text", "text": dump(answer)}]
     return {"content": said, "structuredContent": answer, "isError": False}
 

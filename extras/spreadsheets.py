@@ -4,7 +4,6 @@ written so that a spreadsheet runs nothing and an import brings it back."""
 import argparse
 import functools
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
@@ -28,6 +27,7 @@ from contactapi import (
     add_export,
     add_import,
     iso6,
+    load,
     parse_object,
     read_query,
     submission_text,
@@ -145,7 +145,7 @@ OF_SUBMISSIONS = [
 
 def stored_fields(kind: Kind, rows: list) -> list:
     """Those of each row by their columns' names, parsed all at once."""
-    documents = json.loads(f"[{','.join([row.fields for row in rows])}]")
+    documents = load(f"[{','.join([row.fields for row in rows])}]")
     if kind is SUBMISSIONS:
         return [{f"fields.{name}": d[name] for name in d} for d in documents]
     return documents
@@ -154,7 +154,7 @@ def stored_fields(kind: Kind, rows: list) -> list:
 def csv_documents(kind: Kind, rows: list) -> Iterator[dict]:
     for row, document in zip(rows, stored_fields(kind, rows)):
         if kind is SUBMISSIONS:
-            document.update(json.loads(submission_text(row, iso6)))
+            document.update(load(submission_text(row, iso6)))
             del document["fields"]
         else:
             document["id"], document[kind.key] = kind.ref(row.uid), row.label
