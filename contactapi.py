@@ -5720,10 +5720,9 @@ class Api(Bottle):
             response.set_header(name, value)
         wire = wire_of(request.path)
         if wire.as_pages and wants_page():
-            sent = request.method == "POST"
-            return page_of(
-                "Not sent" if sent else response.status_line[4:], err.message
-            )
+            status = response.status_line[4:]
+            title = "Not sent" if request.method == "POST" else status
+            return page_of(title, err.message)
         return wire.error(err)
 
     def as_api_error(self, res: HTTPError) -> ApiError:
@@ -7509,16 +7508,12 @@ def open_services(
 
 
 def make_app(
-    config: Config,
-    clock: Callable = time.time,
-    ticker: Callable = time.monotonic,
-    services: Optional[Services] = None,
+    config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Api:
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
     seconds that pass; tests turn both. `app.services` is what it stands on."""
-    if services is None:
-        services = open_services(config, clock, ticker)
-        services.store.index_fields(config.index_fields)
+    services = open_services(config, clock, ticker)
+    services.store.index_fields(config.index_fields)
     gate = Gate(services.keys, config, ticker)
     app = Api(gate, config.max_body, services.store)
     app.services = services
@@ -7624,9 +7619,8 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     keep_memory_small()
     load_extras(config)  # nothing is made for one that lacks a module either
     sock = inherited() or listen(config.host, config.port)
-    services = open_services(config)
-    services.store.index_fields(config.index_fields)
-    app = make_app(config, services=services)
+    app = make_app(config)
+    services = app.services
     server = Server(app, sock, config.threads, config.trusted_proxy or ())
 
     def stop(*_: Any) -> None:
