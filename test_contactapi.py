@@ -1,5 +1,5 @@
 """contactapi as a specification to read: the three documents word for word, lists, keys
-and what each may do, errors, limits.
+and what each may do, forms, errors, limits.
 
 Everything else stands in tests/, by what a rule is about: values/ (what comes in),
 http/ (what is answered), store/ (what is kept), process/ (a real server). The client
@@ -53,6 +53,16 @@ from client import (
 from contactapi import Config
 from doubles import SID, TWILIO, signed
 from extras.pages import PAGE_PATHS
+from forms import (
+    BROWSER,
+    answered,
+    contacts,
+    inbox,
+    page_of,
+    post_form,
+    refused,
+    submitted,
+)
 
 ###############################################################################
 # Contacts (document 002) #####################################################
@@ -1313,6 +1323,190 @@ def test_a_publishable_keys_request_is_small_without_a_content_length_too(api):
         **{"wsgi.input": io.BytesIO(body), "CONTENT_TYPE": "application/json"},
     )
     assert failure(answer) == TOO_LARGE
+
+
+###############################################################################
+# Forms (ours) ################################################################
+###############################################################################
+
+
+@pytest.fixture
+def form(free):
+    """A client, and the token of a form's key, which may be used on example.com."""
+    free.form = free.key("publishable")
+    return free
+
+
+# -- what becomes of it
+
+
+def test_a_form_makes_a_submission_and_a_contact(form):
+    answer = post_form(form, {"email": "ada@example.com", "message": "Hello"})
+    row = submitted(form)
+    assert answered(answer)["submission"] == row["id"]
+    assert row["fields"] == {"email": "ada@example.com", "message": "Hello"}
+    assert (row["state"], row["email"]) == ("accepted", "ada@example.com")
+    assert (row["page"], row["key"]) == ("https://example.com", form.ref(form.form))
+    assert contacts(form) == [{"email": "ada@example.com", "message": "Hello"}]
+
+
+def test_the_key_may_come_in_the_field_access_key(form):
+    fields = {"email": "ada@example.com", "access_key": form.form}
+    answered(post_form(form, fields, path="/f"))
+    assert submitted(form)["fields"] == {"email": "ada@example.com"}
+
+
+def test_the_keys_field_is_left_out_where_the_address_names_a_key(form):
+    answered(post_form(form, {"message": "x", "access_key": "nonsense"}))
+    assert submitted(form)["fields"] == {"message": "x"}
+
+
+def test_without_an_email_there_is_a_submission_and_no_contact(form):
+    for fields in ({"message": "x"}, {"email": "", "m": "y"}, {"email": " \u200b"}):
+        answered(post_form(form, fields))
+        assert submitted(form)["email"] is None
+        assert submitted(form)["fields"] == fields
+    assert contacts(form) == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"email": "ada"},
+        [("email", "ada@example.com"), ("email", "bob@example.com")],
+        [("email", ""), ("email", "bob@example.com")],
+    ],
+)
+def test_an_email_that_is_none_or_that_comes_twice_is_400(form, sent):
+    answer = post_form(form, sent)
+    assert refused(answer) == (400, "invalid_email", "email")
+    message = answer.json["error"]["message"]
+    error = {"code": "TYPE_EMAIL", "field": "email", "message": message}
+    assert answer.json["errors"] == [error]
+    assert inbox(form) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["_replyto", "replyto", "Email", "E-mail", "your-email"]
+)
+def test_without_an_email_another_field_stands_in(form, name):
+    sent = {name: " Ada@example.com ", "message": "Hello"}
+    answered(post_form(form, sent))
+    assert submitted(form)["email"] == "Ada@example.com"
+    assert submitted(form)["fields"] == sent
+    assert contacts(form) == [{"email": "Ada@example.com", "message": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    "name", ["_replyto", "replyto", "Email", "E-mail", "your-email"]
+)
+def test_a_stand_in_that_is_no_address_is_a_plain_field(form, name):
+    answered(post_form(form, {name: "call me", "message": "Hello"}))
+    assert submitted(form)["email"] is None
+    assert submitted(form)["fields"] == {name: "call me", "message": "Hello"}
+
+
+def test_the_first_stand_in_that_is_an_address_is_taken(form):
+    sent = {"your-email": "c@x.org", "Email": "b@x.org", "replyto": "none"}
+    answered(post_form(form, sent))
+    assert submitted(form)["email"] == "b@x.org"
+    expected = {"email": "b@x.org", "your-email": "c@x.org", "replyto": "none"}
+    assert contacts(form) == [expected]
+
+
+def test_an_email_leaves_no_stand_in(form):
+    sent = {"email": "a@x.org", "Email": "b@x.org", "_replyto": "c@x.org"}
+    answered(post_form(form, sent))
+    assert submitted(form)["email"] == "a@x.org"
+    assert submitted(form)["fields"] == {"email": "a@x.org", "Email": "b@x.org"}
+
+
+def test_id_and_times_stay_in_the_submission_alone(form):
+    sent = {"id": "con_x", "created_at": "1", "updated_at": "2", "email": "a@x.org"}
+    answered(post_form(form, sent))
+    assert submitted(form)["fields"] == sent
+    assert contacts(form) == [{"email": "a@x.org"}]
+
+
+def test_control_fields_are_not_stored(form):
+    control = {
+        **dict.fromkeys(("_next", "redirect"), "https://example.com/t"),
+        **dict.fromkeys(("_gotcha", "botcheck", "_honey", "bot-field"), ""),
+        **{"_subject": "s", "_replyto": "r@x.org", "from_name": "f"},
+        **{"_cc": "spy@evil.test", "ccemail": "spy@evil.test", "webhook": "http://x"},
+        **{"_template": "box", "_anything": "x", "_": "x", "_charset_": "utf-8"},
+        **dict.fromkeys(("altcha", "cap-token", "frc-captcha-response"), "t"),
+        **dict.fromkeys(("cf-turnstile-response", "h-captcha-response"), "t"),
+        **dict.fromkeys(("g-recaptcha-response", "recaptcha_response"), "t"),
+    }
+    answered(post_form(form, {**control, "email": "a@x.org", "form-name": "contact"}))
+    expected = {"email": "a@x.org", "form-name": "contact"}
+    assert submitted(form)["fields"] == expected
+    assert contacts(form) == [expected]
+
+
+@pytest.mark.parametrize(
+    "sent, subject, kept",
+    [
+        ({"_subject": "Hi", "subject": "Lo"}, "Hi", {"subject": "Lo"}),
+        ({"subject": "Lo"}, "Lo", {"subject": "Lo"}),
+        ({"_subject": " ", "subject": "Lo"}, "Lo", {"subject": "Lo"}),
+        ({"m": "x"}, None, {"m": "x"}),
+    ],
+)
+def test_the_subject_is_the_control_field_before_the_visible_one(
+    form, sent, subject, kept
+):
+    answered(post_form(form, sent))
+    assert submitted(form)["subject"] == subject
+    assert submitted(form)["fields"] == kept
+
+
+def test_fields_keep_their_order_and_a_repeated_name_becomes_an_array(form):
+    answered(post_form(form, [("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]))
+    row = submitted(form)["fields"]
+    assert list(row.items()) == [("b", ["1", "3"]), ("a", "2"), ("c", "")]
+
+
+def test_a_form_gives_strings_and_json_keeps_its_types(form):
+    answered(post_form(form, {"n": "5", "yes": "true", "o": '{"a":1}'}))
+    assert submitted(form)["fields"] == {"n": "5", "yes": "true", "o": '{"a":1}'}
+    document = {"n": 5, "yes": True, "o": {"a": [1.5, None]}, "email": None}
+    answered(post_form(form, document, media="json"))
+    assert submitted(form)["fields"] == document
+
+
+def test_post_contacts_has_no_control_fields(form):
+    sent = {"email": "a@x.org", "_subject": "s", "_gotcha": "x", "redirect": "r"}
+    assert form.post(sent, key=form.form, headers=PAGE).status_int == 201
+    assert submitted(form)["fields"] == sent
+    assert submitted(form)["state"] == "accepted"
+
+
+# -- what is answered
+
+
+def test_a_success_is_json_unless_a_browser_itself_asks(form):
+    for accept in (None, "*/*", "application/json", "application/xhtml+xml"):
+        headers = {**PAGE, "Accept": accept} if accept else PAGE
+        answer = post_form(form, {"m": accept or "x"}, headers=headers)
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert list(answer.json) == ["success", "ok", "message", "next", "submission"]
+        assert answer.json["success"] is answer.json["ok"] is True
+        assert re.fullmatch("sub_[0-9a-z]{26}", answer.json["submission"])
+
+
+def test_a_browser_gets_a_page_of_thanks_with_a_way_back(form):
+    page = page_of(post_form(form, {"m": "x"}, headers={**PAGE, **BROWSER}))
+    assert "Thank you" in page and '<a href="https://example.com/">' in page
+
+
+def test_a_form_that_is_sent_twice_is_kept_once(form):
+    first, second = (post_form(form, {"m": "x"}, headers=h) for h in (PAGE, PAGE))
+    assert first.json == second.json
+    page = post_form(form, {"m": "x", "_next": "/t"}, headers={**PAGE, **BROWSER})
+    assert (page.status_int, page.headers["Location"]) == (303, "https://example.com/t")
+    assert len(inbox(form)) == 1
 
 
 ###############################################################################

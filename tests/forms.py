@@ -81,3 +81,10 @@ def inbox(api, size=20):
 def submitted(api):
     """The newest one."""
     return inbox(api)[0]
+
+
+def contacts(api):
+    """Their fields, newest first, without what the server adds."""
+    added = ("id", "created_at", "updated_at")
+    rows = api.get("/v1/contacts").json["data"]
+    return [{n: v for n, v in row.items() if n not in added} for row in rows]
