@@ -2504,6 +2504,11 @@ class Keys:
 
     FRESH, ROOM = 4.0, 10_000
     MOST = 1000  # in a workspace
+    FAMILY = (  # a key and all that go back to it, revoked ones among them
+        "WITH RECURSIVE family (uid) AS (VALUES (?) UNION "
+        'SELECT "key".uid FROM family '
+        "JOIN \"key\" ON created_by = 'key_' || family.uid) "
+    )
 
     def __init__(
         self,
@@ -2707,8 +2712,7 @@ class Keys:
             for one in keys:
                 self.tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
             refs = [one.ref for one in keys]
-            made = Webhook.created_by.in_(refs)
-            return refs + (self.end_webhooks(caller, made) if children else [])
+            return refs + (self._end_webhooks_of(caller, key) if children else [])
 
         try:
             return self.store.write(work)
@@ -2718,16 +2722,16 @@ class Keys:
     def _family(self, key: Key) -> list:
         """Those that still work of the key and all that go back to it. What was made
         may no more than its maker: who may revoke that may revoke these."""
-        rows = self.store.rows(
-            "WITH RECURSIVE family (uid) AS (VALUES (?) UNION "
-            'SELECT "key".uid FROM family '
-            "JOIN \"key\" ON created_by = 'key_' || family.uid) "
-            'SELECT uid FROM family JOIN "key" USING (uid) WHERE revoked_at IS NULL',
-            (key.uid,),
-        )
-        uids = [uid for (uid,) in rows]
+        still = 'SELECT uid FROM family JOIN "key" USING (uid) WHERE revoked_at IS NULL'
+        uids = [uid for (uid,) in self.store.rows(self.FAMILY + still, (key.uid,))]
         query = Key.select().where(Key.uid.in_(uids)).order_by(Key.created_at)
         return self.store.fetch(query)
+
+    def _end_webhooks_of(self, caller: Caller, key: Key) -> list:
+        """Those that it made, and what goes back to it, be that revoked long since."""
+        sql = "SELECT id FROM webhook JOIN family ON created_by = 'key_' || family.uid"
+        made = [hook for (hook,) in self.store.rows(self.FAMILY + sql, (key.uid,))]
+        return self.end_webhooks(caller, Webhook.id.in_(made))
 
     def end_webhooks(self, caller: Caller, which: Any) -> list:
         """Inside a transaction: deletes those, with all that was sent to them or waits;

@@ -261,11 +261,19 @@ def test_a_revoked_keys_webhooks_end_with_its_children(api):
     assert len(told(api, "webhook.deleted")) == 2
 
 
-def test_a_revoked_keys_webhooks_stay_without_its_children(api):
+def test_a_revoked_keys_webhooks_stay_until_its_children_end(api):
     parent = api.key("secret")
-    ref = add(api, key=parent)["id"]
-    api.ask("DELETE", f"/api/api-keys/{api.ref(parent)}")
-    assert show(api, ref)["id"] == ref
+    child = api.post(
+        {"name": "child", "type": "secret"}, "/api/api-keys", key=parent
+    ).json["data"]
+    refs = [add(api, key=key)["id"] for key in (parent, child["key"])]
+    parent_ref = api.ref(parent)
+    for key in (child["id"], parent_ref):
+        api.ask("DELETE", f"/api/api-keys/{key}")
+    assert [show(api, ref)["id"] for ref in refs] == refs
+    answer = api.ask("DELETE", f"/api/api-keys/{parent_ref}?children=true")
+    assert sorted(answer.json["data"]["children"]) == sorted(refs)
+    assert api.get("/v1/webhooks").json["data"] == []
 
 
 # -- what is sent
