@@ -368,7 +368,6 @@ class Extra(NamedTuple):
     purpose: str
     asked_by: tuple = ()  # settings: with any of them it is wanted, and needs them all
     needs: tuple = ()  # settings that it needs beside those
-    install: str = ""  # what is not in requirements.txt, as pip names it
     files: tuple = ()  # how the names of its files end: used if it is there, not needed
     paths: tuple = ()  # what it serves, likewise
     listens: bool = False  # whether its `listen(services)` hears of events, everywhere
@@ -401,7 +400,7 @@ class Extra(NamedTuple):
         folder, _, module = err.name.partition(".")
         if folder == "extras":
             return f"put extras/{module or self.module}.py beside contactapi.py"
-        return f"{err.name} is needed: pip install {self.install or err.name}"
+        return f"{err.name} is needed: pip install {err.name}"
 
 
 UPGRADES = Extra("upgrades", "use a database of an older version")
@@ -2878,11 +2877,11 @@ MANY = 1000  # rows that a short request does not delete
 class Events:
     """What happened, in the order of commits (CONTRACT section 9). `add` is called
     inside the transaction of the change that it tells of. The log keeps what was shown
-    then: `wire` spells it. `hooks` are called inside the same transaction with what
-    was added, a list of (id, Draft)."""
+    then: `wire` spells it. `listeners` are called inside the same transaction with
+    what was added, a list of (id, Draft)."""
 
     def __init__(self, store: Store, wire: Any):
-        self.store, self.wire, self.hooks = store, wire, []
+        self.store, self.wire, self.listeners = store, wire, []
         self.submission = None  # of a row's number: how it is shown
 
     def add(self, *drafts: "Draft") -> None:
@@ -2892,11 +2891,11 @@ class Events:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             drafts,
         )
-        if self.hooks and drafts:
+        if self.listeners and drafts:
             (last,) = self.store.row("SELECT last_insert_rowid()")
             told = list(enumerate(drafts, last + 1 - len(drafts)))
-            for hook in self.hooks:
-                hook(told)
+            for listener in self.listeners:
+                listener(told)
 
     def erase(self, owner: str, subject: int, most: int = -1) -> int:
         """Deletes what the log tells of a record, all or the newest, on which no other
@@ -3107,6 +3106,9 @@ class Listed:
 
     def __init__(self, kind: Kind, store: Store, clock: Callable):
         self.kind, self.store, self.clock = kind, store, clock
+
+    def _now(self) -> int:
+        return micros(self.clock())
 
     def _room(self, workspace: int, wanted: list) -> tuple:
         """(the first free id, a free created_at for each: the one wanted or, where that
@@ -3367,7 +3369,7 @@ class Records(Listed):
         work is the same for a record that is there as for a new one, so that its time
         tells neither (CONTRACT section 2)."""
         label, natural_key = email
-        number, (place,) = self._room(caller.workspace, [micros(self.clock())])
+        number, (place,) = self._room(caller.workspace, [self._now()])
         (uid,) = self.store.uids.make(number, 1)
         made = Row(number, uid, label, natural_key, "{}", place, place)
         old = self._find(caller.workspace, natural_key)
@@ -3394,7 +3396,7 @@ class Records(Listed):
         size, share = self._size(text), max(self.max_body // 2, self._size(row.fields))
         if size > share or len(fields) > max(self.VISITORS_NAMES, len(stored)):
             return row, {}, searchable(row.label, stored)
-        now = max(micros(self.clock()), row.created_at)
+        now = max(self._now(), row.created_at)
         words = searchable(row.label, fields)
         return row._replace(fields=text, updated_at=now), written, words
 
@@ -3605,7 +3607,7 @@ class Records(Listed):
 
     def _made(self, workspace: int, news: list) -> list:
         """As they are to be stored, in free places."""
-        now = micros(self.clock())
+        now = self._now()
         wanted = [now if new.created_at is None else new.created_at for new in news]
         first, places = self._room(workspace, wanted)
         uids = self.store.uids.make(first, len(news))
@@ -3617,7 +3619,7 @@ class Records(Listed):
 
     def _change(self, caller: Caller, old: Row, new: New, changed: list) -> Row:
         """The row as it is after this; it may be written though nothing changed."""
-        now = micros(self.clock())
+        now = self._now()
         self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
         if new.natural_key != old.natural_key:
             self.store.run(self.rename, (new.natural_key, old.id))
@@ -3628,7 +3630,7 @@ class Records(Listed):
     def _draft(self, verb: str, caller: Caller, row: Row, changed: list) -> Draft:
         kind, data = self.kind, self.events.wire.one(self.kind, row)
         what = f"{kind.name}.{verb}", kind.ref(row.uid), kind.name, row.id
-        told = micros(self.clock()), caller.ref, dump_texts(changed), data
+        told = self._now(), caller.ref, dump_texts(changed), data
         return Draft(caller.workspace, *what, *told)
 
     def _size(self, text: str) -> int:
@@ -3899,14 +3901,16 @@ class Submissions(Listed):
             sql = "DELETE FROM sent WHERE at < ?"
             self.store.write(lambda: self.store.run(sql, (before,)))
 
-    def of_person(self, workspace: int, contact: Row) -> Iterator[list]:
-        """Those that name the contact or have its address, in the order in which they
-        came, some at a time."""
-        rows = self._of_person(workspace, contact)
-        numbers = array("q", (number for number, _ in rows))
-        for start in range(0, len(numbers), self.BATCH):
-            some = ",".join(map(str, numbers[start : start + self.BATCH]))
-            yield self.some(f"id IN ({some}) ORDER BY id")
+    def of_person(self, workspace: int, contact: Row, most: int = -1) -> list:
+        """(id, how it is counted) of those that name a contact and of those that have
+        its address, at most so many of each, in the order in which they came."""
+        some = "SELECT id FROM (SELECT id FROM submission WHERE {} LIMIT ?4)"
+        named, alike = "contact_id = ?1", "workspace_id = ?2 AND natural_key = ?3"
+        return self.store.rows(
+            f"SELECT id, {TALLY_OF_SUBMISSION} FROM submission WHERE id IN "
+            f"({some.format(named)} UNION ALL {some.format(alike)}) ORDER BY id",
+            (contact.id, workspace, contact.natural_key, most),
+        )
 
     def counts(self, workspace: int) -> dict:
         """How many there are in each state."""
@@ -3939,11 +3943,11 @@ class Submissions(Listed):
         return [(*kind.split(" ")[1:], total) for kind, total in rows]
 
     def has_many(self, _: Kind, workspace: int, contact: Row) -> bool:
-        return len(self._of_person(workspace, contact, MANY)) >= MANY
+        return len(self.of_person(workspace, contact, MANY)) >= MANY
 
     def erase_some(self, _: Kind, workspace: int, contact: Row) -> int:
         """Inside a transaction. The contact's own tombstone tells of it."""
-        rows = self._of_person(workspace, contact, self.BATCH)
+        rows = self.of_person(workspace, contact, self.BATCH)
         for kind, total in Counter(kind for _, kind in rows).items():
             self.store.count(workspace, kind, -total)
         numbers = [(number,) for number, _ in rows]
@@ -4105,17 +4109,6 @@ class Submissions(Listed):
         sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
         return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
 
-    def _of_person(self, workspace: int, contact: Row, most: int = -1) -> list:
-        """(id, how it is counted) of those that name a contact and of those that have
-        its address, at most so many of each, in the order in which they came."""
-        some = "SELECT id FROM (SELECT id FROM submission WHERE {} LIMIT ?4)"
-        named, alike = "contact_id = ?1", "workspace_id = ?2 AND natural_key = ?3"
-        return self.store.rows(
-            f"SELECT id, {TALLY_OF_SUBMISSION} FROM submission WHERE id IN "
-            f"({some.format(named)} UNION ALL {some.format(alike)}) ORDER BY id",
-            (contact.id, workspace, contact.natural_key, most),
-        )
-
     def _told(self, number: int) -> Optional[str]:
         """As an event has it; None where it was erased meanwhile."""
         rows = self.some("id = ?", (number,))
@@ -4133,9 +4126,6 @@ class Submissions(Listed):
 
     def _days_ago(self, days: int) -> int:
         return self._now() - days * DAY
-
-    def _now(self) -> int:
-        return micros(self.clock())
 
 
 def refuse_to_lose() -> None:
@@ -4347,14 +4337,6 @@ class Calls:
         }
         used = {sql: value for sql, value in tests.items() if value is not None}
         return " AND ".join(used), tuple(used.values())
-
-    def of_contact(self, workspace: int, contact: int) -> list:
-        """Those of the contact with this row number."""
-        where = (
-            "WHERE contact_id = ? AND call.workspace_id = ? ORDER BY call.created_at"
-        )
-        rows = self.store.rows(self.SELECT + where, (contact, workspace))
-        return list(map(CallRow._make, rows))
 
     def total(self, workspace: int) -> int:
         sql = "SELECT count(*) FROM call WHERE workspace_id = ?"

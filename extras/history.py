@@ -2,6 +2,7 @@
 that is held on a person (CONTRACT sections 5 and 9). The core writes the log."""
 
 import functools
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
@@ -12,6 +13,8 @@ from contactapi import (
     SUBMISSIONS,
     Api,
     Caller,
+    CallRow,
+    Calls,
     Config,
     EventRow,
     Events,
@@ -21,6 +24,7 @@ from contactapi import (
     Row,
     Services,
     Store,
+    Submissions,
     Write,
     dump,
     event_id,
@@ -97,8 +101,8 @@ def add_subject_export(app: Api, services: Services) -> None:
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
         row = contacts.get(workspace, CONTACTS.uid(ref))
-        called = services.calls.of_contact(workspace, row.id)
-        sent = services.submissions.of_person(workspace, row)
+        called = calls_of(services.calls, row)
+        sent = submissions_of(services.submissions, workspace, row)
         events = every_event(contacts, workspace, row.uid)
         return streamed(subject_text(row, called, sent, events))
 
@@ -183,6 +187,25 @@ def every_event(contacts: Records, workspace: int, uid: str) -> Iterator[EventRo
     while more:
         rows, before, more = history(contacts, workspace, uid, before, 100, True)
         yield from rows
+
+
+def calls_of(calls: Calls, contact: Row) -> list:
+    where = "WHERE contact_id = ? ORDER BY call.created_at"
+    return list(
+        map(CallRow._make, calls.store.rows(calls.SELECT + where, (contact.id,)))
+    )
+
+
+def submissions_of(
+    submissions: Submissions, workspace: int, contact: Row
+) -> Iterator[list]:
+    """Those that name the contact or have its address, in the order in which they
+    came, some at a time."""
+    rows = submissions.of_person(workspace, contact)
+    numbers, most = array("q", (number for number, _ in rows)), submissions.BATCH
+    for start in range(0, len(numbers), most):
+        some = ",".join(map(str, numbers[start : start + most]))
+        yield submissions.some(f"id IN ({some}) ORDER BY id")
 
 
 def newest(store: Store, workspace: int) -> int:

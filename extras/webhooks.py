@@ -36,7 +36,7 @@ from extras.outgoing import Said, Unanswered
 
 def listen(services: Services) -> None:
     """What a command does is told as well."""
-    services.events.hooks.append(Webhooks(services).announce)
+    services.events.listeners.append(Webhooks(services).announce)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

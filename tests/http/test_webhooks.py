@@ -917,7 +917,7 @@ def test_without_webhooks_an_event_costs_one_look_more(free):
 
     free.add("a@x.org")
     with_hook = work_of_a_post("b@x.org")
-    free.services.events.hooks.clear()
+    free.services.events.listeners.clear()
     assert with_hook <= 1.3 * work_of_a_post("c@x.org")
 
 

@@ -436,7 +436,7 @@ def test_hooks_are_told_inside_the_transaction_of_each_event_with_its_id(free, p
             assert free.services.store.writes
             told.append((number, draft.type, draft.submission))
 
-    events.hooks.append(hook)
+    events.listeners.append(hook)
     row = receive(free, public, {"n": 1})
     free.add("b@x.org", "c@x.org")
     stored = free.services.store.rows(
@@ -453,10 +453,10 @@ def test_a_hook_that_fails_undoes_the_post(free, public):
     def hook(drafts):
         raise RuntimeError("no")
 
-    free.services.events.hooks.append(hook)
+    free.services.events.listeners.append(hook)
     with pytest.raises(RuntimeError):
         receive(free, public, {"n": 1})
-    free.services.events.hooks.clear()
+    free.services.events.listeners.clear()
     assert inbox(free) == [] and contact(free) is None
     sound(free)
 
