@@ -6713,7 +6713,7 @@ class Channel(HTTPChannel):
         status, headers, body = environ["contactapi.answer"]
         self.server.application.log(environ, status, headers)  # be the client gone
         try:
-            self.answer(environ, status, headers, body)
+            self.send_answer(environ, status, headers, body)
         except (OSError, ClientDisconnected):
             self.close_when_flushed = True
         except Exception as err:
@@ -6723,7 +6723,7 @@ class Channel(HTTPChannel):
             if hasattr(body, "close"):
                 body.close()
 
-    def answer(self, environ: dict, status: str, headers: list, body: Any) -> None:
+    def send_answer(self, environ: dict, status: str, headers: list, body: Any) -> None:
         length = next((int(v) for name, v in headers if name == "Content-Length"), None)
         self.streams = length is None and status[:3] not in ("204", "304")
         chunked = self.streams and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
@@ -6927,7 +6927,7 @@ class Dispatcher:
         self.writer.pass_by()
         if answer is not None:
             environ["contactapi.answer"] = answer
-            channel.server.answer(channel)
+            channel.server.release(channel)
         elif "contactapi.write" in environ:
             self.writer.add(channel)
         else:
@@ -7067,7 +7067,7 @@ class Writer:
     def answer(self, channel: Channel, outcome: Outcome) -> None:
         environ = channel.request.environ
         environ["contactapi.answer"] = self.app.written_answer(environ, outcome)
-        self.server.answer(channel)
+        self.server.release(channel)
 
 
 def failure_of(work: Callable) -> Optional[Exception]:
@@ -7267,7 +7267,7 @@ class Server(TcpWSGIServer):
 
     # answers
 
-    def answer(self, channel: Channel) -> None:
+    def release(self, channel: Channel) -> None:
         """The answer is there: it leaves at once or, on the grid, at the next moment
         after the request's last byte was read: how long the work took does not show."""
         if not (GRID and channel.request.environ.get("contactapi.grid")):
