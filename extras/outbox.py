@@ -276,9 +276,13 @@ class Outbox:
     # inside a transaction: by hand
 
     def again(self, delivery: int, endpoint: str) -> None:
-        """Has it sent once more, before all else that waits in its endpoint."""
-        sql = "UPDATE delivery SET state = ?, due_at = 0 WHERE id = ? AND state <> ?"
-        self.store.run(sql, (WAITING, delivery, SENDING))
+        """Has it sent once more, before all else that waits in its endpoint; what is to
+        be sent later for the first time keeps its time."""
+        self.store.run(
+            "UPDATE delivery SET state = ?, due_at = iif(tries = 0, due_at, 0) "
+            "WHERE id = ? AND state <> ?",
+            (WAITING, delivery, SENDING),
+        )
         self._set_free_at(endpoint, 0)
 
     def hold(self, endpoint: str) -> None:

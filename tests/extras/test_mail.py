@@ -250,6 +250,21 @@ def test_more_than_30_an_hour_come_in_one_summary_when_the_hour_ends(mails):
     assert mails.drain() == []
 
 
+def test_a_summary_sent_by_hand_waits_for_the_end_of_its_hour(mails):
+    key = form_key(mails)
+    for number in range(40):
+        submit(mails, key, {"n": str(number)})
+    assert len(mails.drain()) == 30
+    (summary,) = mails.get("/v1/deliveries?page_size=1").json["data"]
+    answer = mails.ask("POST", f"/v1/deliveries/{summary['id']}/retry")
+    assert (answer.status_int, answer.json) == (200, summary)
+    assert mails.drain() == []
+    submit(mails, key, {"n": "more"})
+    mails.turn(3600)
+    (told,) = mails.drain()
+    assert told["Subject"] == "11 more submissions from example.com"
+
+
 def test_each_key_has_an_hour_of_its_own(mails):
     first, second = form_key(mails), form_key(mails)
     for number in range(31):
