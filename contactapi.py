@@ -2809,6 +2809,9 @@ class Keys:
 GUARDED = ("redirect", "domains", "captcha", "confirm", "keep_days")
 
 
+CHANGEABLE = ("name", "domains", "existing", *FormSettings._fields)  # of a key
+
+
 def key_values(key: Key) -> dict:
     """What can be said of a key, its form settings among it."""
     names = ("name", "type", "permissions", "domains", "existing")
@@ -6187,10 +6190,9 @@ def add_keys_api(app: Api, keys: Keys) -> None:
 
 
 def read_key(more: tuple = ()) -> dict:
-    """What is sent of a key's name, domains and rules; and of these."""
-    names = ("name", "domains", "existing", *FormSettings._fields, *more)
+    """What is sent of that which can be changed, and of these."""
     document = read_json()
-    return {name: document[name] for name in names if name in document}
+    return {n: document[n] for n in (*CHANGEABLE, *more) if n in document}
 
 
 def add_calls(app: Api, calls: Calls) -> None:
@@ -7730,8 +7732,8 @@ def keys_update(services: Services, args: argparse.Namespace) -> None:
 
 def key_settings(args: argparse.Namespace) -> dict:
     """Those that were given."""
-    names = ("name", "domains", "existing", *FormSettings._fields)
-    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    given = {name: getattr(args, name) for name in CHANGEABLE}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @on_database(made=True)
