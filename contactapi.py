@@ -1187,11 +1187,11 @@ EVERYTHING = "everything"  # what a secret key has beside every permission
 SIGNED = "a secret or restricted key"  # what these two have, and no other
 
 
-def new_token(kind: str) -> str:
-    """160 random bits behind the prefix of their kind."""
+def new_token(type: str) -> str:
+    """160 random bits behind the prefix of their type."""
     number = secrets.randbits(160)
     digits = [CROCKFORD[number >> shift & 31] for shift in range(0, 160, 5)]
-    return TOKEN_PREFIX[kind] + "".join(digits)
+    return TOKEN_PREFIX[type] + "".join(digits)
 
 
 def token_hash(token: str) -> str:
@@ -1424,8 +1424,8 @@ def clean_setting(name: str, value: Any) -> Any:
         return clean_notify(value)
     if name == "redirect":
         return clean_redirect(value)
-    kind = type(FormSettings._field_defaults[name])
-    if type(value) is not kind or value not in CHOICES[name]:
+    default = FormSettings._field_defaults[name]
+    if type(value) is not type(default) or value not in CHOICES[name]:
         raise ValueError
     return value
 
@@ -2096,6 +2096,14 @@ class Store:
         renamed = [f"{quote(name)}:", f'"{alias}":', f'$."{alias}"']
         return f"(replace(fields, ?, ?) -> ?) IN ({marks})", [*renamed, *spellings]
 
+    def count(self, workspace: int, kind: str, change: int) -> None:
+        """So many more of a kind; inside a transaction."""
+        self.run(
+            "INSERT INTO tally (workspace_id, kind, total) VALUES (?1, ?2, ?3) "
+            "ON CONFLICT (workspace_id, kind) DO UPDATE SET total = total + ?3",
+            (workspace, kind, change),
+        )
+
     def index_fields(self, names: tuple) -> None:
         """Keeps an index for each of these fields, and for no other."""
         self.indexed = names
@@ -2235,14 +2243,6 @@ class Store:
             locked = sqlite3.OperationalError("database is locked")
             locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise Unavailable() from locked
-
-    def count(self, workspace: int, kind: str, change: int) -> None:
-        """So many more of a kind; inside a transaction."""
-        self.run(
-            "INSERT INTO tally (workspace_id, kind, total) VALUES (?1, ?2, ?3) "
-            "ON CONFLICT (workspace_id, kind) DO UPDATE SET total = total + ?3",
-            (workspace, kind, change),
-        )
 
     def close(self, in_use: bool = False) -> None:
         """Lets a write that has begun end, then closes every connection; where a thread
@@ -2562,10 +2562,10 @@ class Keys:
         )
         if row is None:
             return None
-        uid, workspace, kind, permissions, domains, existing, settings = row
-        grants = GRANTS.get(kind, frozenset([SIGNED, *load(permissions)]))
+        uid, workspace, type, permissions, domains, existing, settings = row
+        grants = GRANTS.get(type, frozenset([SIGNED, *load(permissions)]))
         rules = tuple(load(domains)), existing, FormSettings.read(settings)
-        return Caller(f"key_{uid}", workspace, kind, grants, *rules)
+        return Caller(f"key_{uid}", workspace, type, grants, *rules)
 
     def rule(self, workspace: int, ref: str) -> Caller:
         """The key by which something came, be it revoked meanwhile; one with the usual
@@ -4238,15 +4238,16 @@ class Calls:
         """What makes the call, once what was sent has been looked at: (row, text)."""
         if self.dialler:
             self.dialler.admit(document.get("phone_number"))
-        contact_id, caller_id = document.get("contact_id"), document.get("from_number")
+        contact_id = document.get("contact_id")
         if not isinstance(contact_id, str):
             raise InvalidRequest("contact_id is required", "contact_id")
         phone = clean_phone(document.get("phone_number"), "phone_number")
-        hidden = caller_id is None and not caller.may("calls:read")
-        if caller_id is None:
-            caller_id = self.config.twilio_from
-        if caller_id is not None or self.dialler:
-            caller_id = clean_phone(caller_id, "from_number", FROM_NUMBER)
+        from_number = document.get("from_number")
+        hidden = from_number is None and not caller.may("calls:read")
+        if from_number is None:
+            from_number = self.config.twilio_from
+        if from_number is not None or self.dialler:
+            from_number = clean_phone(from_number, "from_number", FROM_NUMBER)
 
         def make(mismatch: bool) -> tuple:
             contact = self._contact(caller.workspace, contact_id)
@@ -4254,7 +4255,7 @@ class Calls:
                 raise IdempotencyMismatch()
             if self.dialler:
                 self.dialler.count()
-            row = self._insert(caller, contact, phone, caller_id)
+            row = self._insert(caller, contact, phone, from_number)
             shown = row._replace(from_number=None) if hidden else row
             return row, self.events.wire.call(shown)
 
@@ -4268,10 +4269,10 @@ class Calls:
         return number
 
     def _insert(
-        self, caller: Caller, contact: int, phone: str, caller_id: Optional[str]
+        self, caller: Caller, contact: int, phone: str, from_number: Optional[str]
     ) -> CallRow:
         now = self._place(caller.workspace)
-        values = (new_uid(), caller.workspace, contact, phone, caller_id, PROGRESS[0])
+        values = (new_uid(), caller.workspace, contact, phone, from_number, PROGRESS[0])
         made = self.store.run(
             "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
             "from_number, status, created_at, updated_at, sequence) "

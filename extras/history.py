@@ -190,10 +190,8 @@ def every_event(contacts: Records, workspace: int, uid: str) -> Iterator[EventRo
 
 
 def calls_of(calls: Calls, contact: Row) -> list:
-    where = "WHERE contact_id = ? ORDER BY call.created_at"
-    return list(
-        map(CallRow._make, calls.store.rows(calls.SELECT + where, (contact.id,)))
-    )
+    sql = f"{calls.SELECT} WHERE contact_id = ? ORDER BY call.created_at"
+    return list(map(CallRow._make, calls.store.rows(sql, (contact.id,))))
 
 
 def submissions_of(

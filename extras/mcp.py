@@ -17,6 +17,7 @@ from bottle import request, response
 
 from contactapi import (
     MAX_DEPTH,
+    OURS,
     SIGNED,
     VERSION,
     Api,
@@ -70,17 +71,14 @@ MISMATCH, UNSUPPORTED = -32020, -32022
 
 # -- what a tool answers
 
-# What is ours in a record that a visitor may have filled.
-OURS_IN = {
-    *("id", "state", "reason", "key", "contact"),
-    *("created_at", "updated_at", "confirmed_at"),
-}
+# What is ours in one that a visitor sent.
+OF_SUBMISSION = {*OURS, "state", "reason", "key", "contact", "confirmed_at"}
 
 
 def marked(record: dict, submitted: bool) -> dict:
     """A record with what a visitor can have written under `untrusted`; a contact's
     fields may have any name, so only its id and times are ours."""
-    ours = OURS_IN if submitted else {"id", "created_at", "updated_at"}
+    ours = OF_SUBMISSION if submitted else OURS
     kept = {name: value for name, value in record.items() if name in ours}
     written = {name: value for name, value in record.items() if name not in ours}
     return {**kept, "untrusted": written}

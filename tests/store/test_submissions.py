@@ -425,18 +425,20 @@ def test_where_a_contact_may_not_be_there_every_answer_has_an_id_of_the_address(
     assert free.post(body, key=other, headers=PAGE).json["id"] == first
 
 
-# -- the log's hooks
+# -- the log's listeners
 
 
-def test_hooks_are_told_inside_the_transaction_of_each_event_with_its_id(free, public):
+def test_listeners_are_told_inside_the_transaction_of_each_event_and_its_id(
+    free, public
+):
     events, told = free.services.events, []
 
-    def hook(drafts):
+    def listener(drafts):
         for number, draft in drafts:
             assert free.services.store.writes
             told.append((number, draft.type, draft.submission))
 
-    events.listeners.append(hook)
+    events.listeners.append(listener)
     row = receive(free, public, {"n": 1})
     free.add("b@x.org", "c@x.org")
     stored = free.services.store.rows(
@@ -449,11 +451,11 @@ def test_hooks_are_told_inside_the_transaction_of_each_event_with_its_id(free, p
     assert events.one(told[1][0]) is None
 
 
-def test_a_hook_that_fails_undoes_the_post(free, public):
-    def hook(drafts):
+def test_a_listener_that_fails_undoes_the_post(free, public):
+    def listener(drafts):
         raise RuntimeError("no")
 
-    free.services.events.listeners.append(hook)
+    free.services.events.listeners.append(listener)
     with pytest.raises(RuntimeError):
         receive(free, public, {"n": 1})
     free.services.events.listeners.clear()
