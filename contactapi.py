@@ -7520,20 +7520,22 @@ def make_app(
     add_calls(app, services.calls)
     add_call(app, services.calls)
     add_forms(app, services.submissions)
-    for extra in load_extras(config):
-        extra.setup(app, services, config)
     for extra in EXTRAS:
-        if places := extra.places(services.listed):
-            add_if_there(app, extra, places, config)
+        add_extra(app, extra, config)
     return app
 
 
-def add_if_there(app: Api, extra: Extra, places: list, config: Config) -> None:
-    """Where it cannot be had its paths say what to do."""
-    try:
-        extra.load().setup(app, app.services, config)
-    except Mistake as err:
-        app.absent.update(dict.fromkeys(places, str(err)))
+def add_extra(app: Api, extra: Extra, config: Config) -> None:
+    """One that is wanted, or may be asked for by its paths: where such a one cannot be
+    had they say what to do."""
+    wanted, places = extra.is_wanted(config), extra.places(app.services.listed)
+    if wanted or places:
+        try:
+            extra.load().setup(app, app.services, config)
+        except Mistake as err:
+            if wanted:
+                raise
+            app.absent.update(dict.fromkeys(places, str(err)))
 
 
 class Housekeeper(threading.Thread):

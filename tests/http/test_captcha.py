@@ -448,3 +448,10 @@ def test_a_services_address_and_secret_come_together(make, left_out):
     del settings[f"CONTACTAPI_CAPTCHA_{left_out}"]
     with pytest.raises(contactapi.Mistake, match=f"CONTACTAPI_CAPTCHA_{left_out}"):
         make(**settings)
+
+
+def test_it_is_set_up_once_though_settings_and_paths_ask_for_it(make):
+    settings = {"CONTACTAPI_CAPTCHA_URL": "https://x.test/"}
+    app = make(**settings, CONTACTAPI_CAPTCHA_SECRET="x").app
+    rules = [route.rule for route in app.routes]
+    assert rules.count("/f/<key>/challenge") == 1
