@@ -5624,12 +5624,9 @@ class Api(Bottle):
 
     def refuse(self, environ: dict) -> None:
         """Before the path is looked at: what the server did not take or could not read
-        (`contactapi.refusal`), a path whose extra is not there, a body over its path's
-        limit."""
+        (`contactapi.refusal`), a body over its path's limit."""
         if "contactapi.refusal" in environ:
             raise environ["contactapi.refusal"]
-        if environ["PATH_INFO"] in self.absent:
-            raise NotFound(self.absent[environ["PATH_INFO"]])
         text = environ.get("CONTENT_LENGTH") or ""
         length = int(text) if SOME_BYTES.fullmatch(text) else 0
         if length > self.max_body // 4 and length > self.body_limit(environ):
@@ -5643,8 +5640,8 @@ class Api(Bottle):
     def too_large(self, environ: dict) -> ApiError:
         """Which limit it is, and how to have a higher one: a key, or an extra."""
         limit, path = self.body_limit(environ), environ["PATH_INFO"].rstrip("/")
-        if path in self.absent:
-            return NotFound(self.absent[path])
+        if where := self.where_to_put(path):
+            return NotFound(where)
         needs = self.large.get(path)
         if not needs or limit == LARGE_BODY:
             return too_many_bytes(limit)
@@ -5676,7 +5673,6 @@ class Api(Bottle):
         caller = self.importer(environ)
         limit = LARGE_BODY if caller else self.max_body
         if length > limit:
-            self.refuse(environ)
             raise self.too_large(environ)
         if caller:
             environ["contactapi.counted"] = True
