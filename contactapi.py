@@ -2885,7 +2885,6 @@ class Events:
 
     def __init__(self, store: Store, wire: Any):
         self.store, self.wire, self.listeners = store, wire, []
-        self.submission = None  # of a row's number: how it is shown
 
     def add(self, *drafts: "Draft") -> None:
         self.store.run_many(
@@ -2933,25 +2932,6 @@ class Events:
         if last is None or len(data) > most:
             return draft
         return draft._replace(base=base or last, data=data)
-
-    SELECT = (
-        "SELECT id, type, created_at, key, record, data, changed, submission_id, "
-        "(SELECT data FROM event AS whole WHERE whole.id = event.base) FROM event "
-    )
-
-    def one(self, number: int) -> Optional["EventRow"]:
-        """None where it has been erased."""
-        row = self.store.row(self.SELECT + "WHERE id = ?", (number,))
-        return row and self.told(row)
-
-    def told(self, row: tuple) -> Optional["EventRow"]:
-        """With the data that it does not hold itself."""
-        *columns, submission, base = row
-        event = EventRow(*columns)
-        if submission is not None:
-            data = self.submission(submission)
-            return data and event._replace(data=data)
-        return event._replace(data=whole(base, event.data)) if base else event
 
     def expire(self, before: int) -> int:
         """Deletes events older than `before`, some at a time; how many there were. The
@@ -3027,16 +3007,6 @@ class Draft(NamedTuple):
     base: Optional[int] = None
     restated: bool = False
     submission: Optional[int] = None  # the number of its row
-
-
-class EventRow(NamedTuple):
-    id: int
-    type: str
-    created_at: int
-    key: str
-    record: str
-    data: str
-    changed: str
 
 
 # -- records
@@ -3776,7 +3746,6 @@ class Submissions(Listed):
         super().__init__(SUBMISSIONS, contacts.store, contacts.clock)
         self.events, self.keys, self.contacts = contacts.events, keys, contacts
         self.checks, self.askers = {}, {}
-        self.events.submission = self._told
         contacts.belongings.insert(0, self)
         contacts.untouched += (
             " AND NOT EXISTS (SELECT 1 FROM submission WHERE contact_id = contact.id "
@@ -4111,11 +4080,6 @@ class Submissions(Listed):
 
         sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
         return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
-
-    def _told(self, number: int) -> Optional[str]:
-        """As an event has it; None where it was erased meanwhile."""
-        rows = self.some("id = ?", (number,))
-        return self.events.wire.one(self.kind, rows[0]) if rows else None
 
     def _keys(self) -> Iterator[tuple]:
         """(workspace, ref) of each key that has some, found by the index alone."""

@@ -3,7 +3,8 @@ and what asks for it. The other modules are parts of those:
 
     outbox        senders, worker
     mail          letters, smtp, confirm
-    webhooks      endpoints, deliveries, chat_shapes, outgoing
+    webhooks      endpoints, deliveries, chat_shapes, outgoing, event_log
+    history       event_log
     spreadsheets  csv_rows
     mcp           mcp_tools
 """

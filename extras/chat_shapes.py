@@ -6,7 +6,8 @@ documentation. What a visitor wrote mentions and links nobody there (CONTRACT se
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from contactapi import EventRow, dump, load
+from contactapi import dump, load
+from extras.event_log import EventRow
 
 BYTES, CHARACTERS = 4000, 2000  # of a message; Discord counts UTF-16's units
 BREAK = "\u200b"  # a space without width: it keeps a mention or a link from being one

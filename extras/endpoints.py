@@ -16,7 +16,6 @@ from contactapi import (
     KINDS,
     Caller,
     Conflict,
-    EventRow,
     InvalidRequest,
     NotFound,
     Services,
@@ -34,6 +33,7 @@ from contactapi import (
     web_url,
 )
 from extras.chat_shapes import SHAPES, chat_message, topic_of
+from extras.event_log import EventLog, EventRow
 from extras.outgoing import Said, Unanswered, host_of, is_evidently_private, post
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
@@ -117,7 +117,7 @@ class Webhooks:
 
     def __init__(self, services: Services):
         self.services, self.store = services, services.store
-        self.outbox, self.events = services.outbox, services.events
+        self.outbox, self.events = services.outbox, EventLog(services.submissions)
 
     def create(self, caller: Caller, sent: dict) -> Callable:
         """A work that returns the new Webhook, as the others do. Made on the command

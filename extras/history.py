@@ -16,8 +16,6 @@ from contactapi import (
     CallRow,
     Calls,
     Config,
-    EventRow,
-    Events,
     InvalidCursor,
     NativeWire,
     Records,
@@ -36,19 +34,21 @@ from contactapi import (
     streamed,
     whole_number,
 )
+from extras.event_log import EventLog, EventRow
 
 
 def setup(app: Api, services: Services, config: Config) -> None:
+    events = EventLog(services.submissions)
     for records in services.records.values():
-        add_history(app, records)
-    add_subject_export(app, services)
-    add_events(app, services)
+        add_history(app, events, records)
+    add_subject_export(app, events, services)
+    add_events(app, events, services)
 
 
 # -- routes
 
 
-def add_history(app: Api, records: Records) -> None:
+def add_history(app: Api, events: EventLog, records: Records) -> None:
     """What happened to one record."""
     kind = records.kind
     base = f"/v1/{kind.plural}/<ref>/history"
@@ -57,16 +57,16 @@ def add_history(app: Api, records: Records) -> None:
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
         what = caller.workspace, kind.uid(ref), after, limit
-        return page_text(history(records, *what, caller.may(SUBMISSIONS.read)))
+        return page_text(history(events, records, *what, caller.may(SUBMISSIONS.read)))
 
     @app.delete(base, needs=(kind.write,))
     def erase_history(caller: Caller, ref: str) -> Write:
-        uid, events, before = kind.uid(ref), records.events, 0
+        uid, before = kind.uid(ref), 0
         look = functools.partial(records.get, caller.workspace, uid)
         what = kind, caller.workspace, look()
-        if events.has_many(*what):
+        if records.events.has_many(*what):
             go_to("long")
-            erase = functools.partial(events.erase_some, *what)
+            erase = functools.partial(records.events.erase_some, *what)
             before = records.store.write_by_parts(erase)
 
         def erased(count: int) -> str:
@@ -75,10 +75,10 @@ def add_history(app: Api, records: Records) -> None:
         return Write(records.erase_history(caller, uid), erased, look)
 
 
-def add_events(app: Api, services: Services) -> None:
+def add_events(app: Api, events: EventLog, services: Services) -> None:
     @app.get("/v1/events", needs=(EVERYTHING,), lane="long")
     def list_events(caller: Caller) -> str:
-        return page_text(feed(services.events, caller.workspace, *read_place()))
+        return page_text(feed(events, caller.workspace, *read_place()))
 
     @app.get("/v1/stats", needs=(EVERYTHING,), lane="long")
     def stats(caller: Caller) -> str:
@@ -92,7 +92,7 @@ def add_events(app: Api, services: Services) -> None:
         return dump({**totals, "daily": daily, "last_event": last})
 
 
-def add_subject_export(app: Api, services: Services) -> None:
+def add_subject_export(app: Api, events: EventLog, services: Services) -> None:
     """All that is held on a person, for an access request."""
     contacts = services.contacts
     needs = ("contacts:read", "calls:read", SUBMISSIONS.read)
@@ -103,8 +103,8 @@ def add_subject_export(app: Api, services: Services) -> None:
         row = contacts.get(workspace, CONTACTS.uid(ref))
         called = calls_of(services.calls, row)
         sent = submissions_of(services.submissions, workspace, row)
-        events = every_event(contacts, workspace, row.uid)
-        return streamed(subject_text(row, called, sent, events))
+        told = every_event(events, contacts, workspace, row.uid)
+        return streamed(subject_text(row, called, sent, told))
 
 
 def read_place() -> tuple:
@@ -132,7 +132,9 @@ class EventPage(NamedTuple):
     more: bool
 
 
-def feed(events: Events, workspace: int, after: Optional[int], limit: int) -> EventPage:
+def feed(
+    events: EventLog, workspace: int, after: Optional[int], limit: int
+) -> EventPage:
     """Events behind a position, in the order of their commits; InvalidCursor if some
     behind it have expired."""
     sql = "SELECT expired FROM workspace WHERE id = ?"
@@ -146,6 +148,7 @@ def feed(events: Events, workspace: int, after: Optional[int], limit: int) -> Ev
 
 
 def history(
+    events: EventLog,
     records: Records,
     workspace: int,
     uid: Optional[str],
@@ -163,14 +166,14 @@ def history(
         "AND NOT restated ORDER BY id DESC LIMIT ?"
     )
     params = row.id, kind.name, kind.ref(row.uid), before
-    return page_of_events(records.events, where, params, limit, before)
+    return page_of_events(events, where, params, limit, before)
 
 
 MOST = 2**22  # characters of a page's records
 
 
 def page_of_events(
-    events: Events, where: str, params: tuple, limit: int, after: int
+    events: EventLog, where: str, params: tuple, limit: int, after: int
 ) -> EventPage:
     """`limit` events, or fewer that fill MOST characters."""
     rows, size = [], 0
@@ -182,10 +185,14 @@ def page_of_events(
     return EventPage(rows, rows[-1].id if rows else after, False)
 
 
-def every_event(contacts: Records, workspace: int, uid: str) -> Iterator[EventRow]:
+def every_event(
+    events: EventLog, contacts: Records, workspace: int, uid: str
+) -> Iterator[EventRow]:
     before, more = None, True
     while more:
-        rows, before, more = history(contacts, workspace, uid, before, 100, True)
+        rows, before, more = history(
+            events, contacts, workspace, uid, before, 100, True
+        )
         yield from rows
 
 

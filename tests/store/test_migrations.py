@@ -18,6 +18,7 @@ import pytest
 import contactapi
 from contactapi import Config, Mistake
 from extras import history, upgrades, upkeep
+from extras.event_log import EventLog
 from extras.upgrades import Step
 
 URL = "sqlite:///"
@@ -152,10 +153,11 @@ def test_what_a_record_still_was_after_its_history_was_erased_is_in_no_history(o
     services = contactapi.open_services(Config.from_env({"DATABASE_URL": URL + old}))
     caller, ref = services.keys.find(SECRET), "con_1kbewj5h658cfa09xe0448q83n"
     uid = contactapi.CONTACTS.uid(ref)
-    page = history.feed(services.events, caller.workspace, 13, 1)
+    events = EventLog(services.submissions)
+    page = history.feed(events, caller.workspace, 13, 1)
     assert [row.id for row in page.rows] == [14]
     records = services.contacts
-    assert history.history(records, caller.workspace, uid, None, 9).rows == []
+    assert history.history(events, records, caller.workspace, uid, None, 9).rows == []
     work = records.erase_history(caller, uid)
     assert services.store.write(work) == 1
     services.close()

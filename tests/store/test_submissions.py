@@ -21,6 +21,7 @@ from client import (
     keep_house,
 )
 from contactapi import Post, Verdict
+from extras.event_log import EventLog
 from extras.upkeep import problems
 
 EVERY = "/v1/submissions"
@@ -431,14 +432,14 @@ def test_where_a_contact_may_not_be_there_every_answer_has_an_id_of_the_address(
 def test_listeners_are_told_inside_the_transaction_of_each_event_and_its_id(
     free, public
 ):
-    events, told = free.services.events, []
+    events, told = EventLog(free.services.submissions), []
 
     def listener(drafts):
         for number, draft in drafts:
             assert free.services.store.writes
             told.append((number, draft.type, draft.submission))
 
-    events.listeners.append(listener)
+    free.services.events.listeners.append(listener)
     row = receive(free, public, {"n": 1})
     free.add("b@x.org", "c@x.org")
     stored = free.services.store.rows(

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from contactapi import EventRow
 from extras.chat_shapes import chat_message, topic_of
 from extras.endpoints import signature, signed
+from extras.event_log import EventRow
 from extras.outgoing import Said, is_evidently_private, is_public
 
 # -- Standard Webhooks 1.0

@@ -1,0 +1,42 @@
+"""The log of events as it is read: a part of extras/history.py and of
+extras/webhooks.py. The core writes it."""
+
+from typing import NamedTuple, Optional
+
+from contactapi import SUBMISSIONS, NativeWire, Submissions, whole
+
+
+class EventRow(NamedTuple):
+    id: int
+    type: str
+    created_at: int
+    key: str
+    record: str
+    data: str
+    changed: str
+
+
+class EventLog:
+    SELECT = (
+        "SELECT id, type, created_at, key, record, data, changed, submission_id, "
+        "(SELECT data FROM event AS whole WHERE whole.id = event.base) FROM event "
+    )
+
+    def __init__(self, submissions: Submissions):
+        self.submissions, self.store = submissions, submissions.store
+
+    def one(self, number: int) -> Optional[EventRow]:
+        """None where it has been erased."""
+        row = self.store.row(self.SELECT + "WHERE id = ?", (number,))
+        return row and self.told(row)
+
+    def told(self, row: tuple) -> Optional[EventRow]:
+        """With the data that it does not hold itself; None where the submission that
+        has it was erased meanwhile."""
+        *columns, submission, base = row
+        event = EventRow(*columns)
+        if submission is not None:
+            rows = self.submissions.some("id = ?", (submission,))
+            data = NativeWire.one(SUBMISSIONS, rows[0]) if rows else None
+            return data and event._replace(data=data)
+        return event._replace(data=whole(base, event.data)) if base else event
