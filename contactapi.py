@@ -3756,10 +3756,14 @@ class Submissions(Listed):
 
     def get(self, workspace: int, uid: Optional[str]) -> SubmissionRow:
         where, params = self.store.has_uid(self.kind.table, uid) if uid else ("0", ())
-        rows = self.some(f"workspace_id = ? AND {where}", (workspace, *params))
-        if not rows:
+        row = self.find(f"workspace_id = ? AND {where}", workspace, *params)
+        if row is None:
             raise NotFound("there is no such submission")
-        return rows[0]
+        return row
+
+    def find(self, where: str, *params: Any) -> Optional[SubmissionRow]:
+        rows = self.some(where, params)
+        return rows[0] if rows else None
 
     def receive(self, caller: Caller, post: Post) -> Callable:
         """The row of what a publishable key's visitor sent or, where that was sent
@@ -3832,9 +3836,8 @@ class Submissions(Listed):
     # many
 
     def some(self, where: str, params: tuple = ()) -> list:
-        return self._rows(
-            f"SELECT {self.COLUMNS} FROM submission WHERE {where}", params
-        )
+        sql = f"SELECT {self.COLUMNS} FROM submission WHERE {where}"
+        return self._rows(sql, params)
 
     def delete_by_email(self, caller: Caller, natural_key: str) -> int:
         """Those of an address, in any state; how many it was."""
@@ -3970,8 +3973,7 @@ class Submissions(Listed):
         since = (now or self._now()) - micros(self.AGAIN)
         sql = "SELECT number, at FROM sent WHERE hash = ? AND at >= ?"
         first = self.store.row(sql, (digest, since))
-        rows = first and self.some("id = ? AND created_at = ?", first)
-        return rows[0] if rows else None
+        return first and self.find("id = ? AND created_at = ?", *first)
 
     # inside the transaction
 

@@ -111,20 +111,19 @@ class OptIn:
         return Link(row, int(match[2], 16) * 1_000_000 <= self.marks.now())
 
     def find(self, uid: str) -> Optional[SubmissionRow]:
-        rows = self.office.submissions.some(*self.store.has_uid("submission", uid))
-        return rows[0] if rows else None
+        where, params = self.store.has_uid("submission", uid)
+        return self.office.submissions.find(where, *params)
 
     def newest(self, link: Link) -> Optional[SubmissionRow]:
         """Of those of its address with its key that are held, or were confirmed not
         long ago; the latter alone for a late one."""
         row, since = link.row, self.marks.now() - WEEK
         held = f"state = '{HELD}' AND reason = '{UNCONFIRMED}' AND updated_at > ?"
-        rows = self.office.submissions.some(
+        return self.office.submissions.find(
             "workspace_id = ? AND natural_key = ? AND key = ? AND (confirmed_at > ? "
             f"OR (? AND {held})) ORDER BY created_at DESC LIMIT 1",
-            (row.workspace, row.natural_key, row.key, since, not link.late, since),
+            *(row.workspace, row.natural_key, row.key, since, not link.late, since),
         )
-        return rows[0] if rows else None
 
     def signed(self, row: SubmissionRow) -> str:
         """The submission that a page shows, for the button to say which that was."""

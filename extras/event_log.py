@@ -36,7 +36,6 @@ class EventLog:
         *columns, submission, base = row
         event = EventRow(*columns)
         if submission is not None:
-            rows = self.submissions.some("id = ?", (submission,))
-            data = NativeWire.one(SUBMISSIONS, rows[0]) if rows else None
-            return data and event._replace(data=data)
+            sent = self.submissions.find("id = ?", submission)
+            return sent and event._replace(data=NativeWire.one(SUBMISSIONS, sent))
         return event._replace(data=whole(base, event.data)) if base else event

@@ -81,8 +81,7 @@ class Office:
         return MailServer(self.config)
 
     def row(self, number: Optional[int]) -> Optional[SubmissionRow]:
-        rows = self.submissions.some("id = ?", (number,))
-        return rows[0] if rows else None
+        return self.submissions.find("id = ?", number)
 
     def rule(self, row: SubmissionRow) -> Caller:
         return self.services.keys.rule(row.workspace, row.key)
