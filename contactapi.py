@@ -4626,7 +4626,10 @@ class NativeWire(Wire):
 
     @staticmethod
     def key(key: Key) -> str:
-        return dump(key_document(key))
+        """As events tell it: nothing of its token, and no URL."""
+        hidden = ("hint", "redirect", "last_used_at")
+        shown = listed_key(key).items()
+        return dump({name: value for name, value in shown if name not in hidden})
 
     @staticmethod
     def call(row: CallRow) -> str:
@@ -4830,12 +4833,6 @@ def listed_key(key: Key) -> dict:
         "created_at": iso_or_none(key.created_at),
         "last_used_at": iso_or_none(key.last_used_at),
     }
-
-
-def key_document(key: Key) -> dict:
-    """What is told of a key in events: nothing of its token, and no URL."""
-    hidden = ("hint", "redirect", "last_used_at")
-    return {n: value for n, value in listed_key(key).items() if n not in hidden}
 
 
 def call_document(row: CallRow) -> dict:
