@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from client import PAGE
 from processes import SECRET, Server
 
 HERE = Path(__file__).parent
+SPEC = json.loads((HERE.parent.parent / "pages" / "openapi.json").read_text())
 
 
 @pytest.fixture
@@ -30,6 +33,79 @@ def run(*command, **options):
 
 def test_the_document_is_valid(server):
     validate(server.ask("GET", "/openapi.json").json)
+
+
+def misfits(schema, value):
+    whole = {**schema, "components": SPEC["components"]}
+    return [error.message for error in Draft202012Validator(whole).iter_errors(value)]
+
+
+def contents(value):
+    """What stands under each media type, wherever the document has one."""
+    if isinstance(value, dict):
+        yield from (one for one in value.get("content", {}).values())
+        value = value.values()
+    if not isinstance(value, str | int | float | None):
+        for one in value:
+            yield from contents(one)
+
+
+def test_every_example_fits_its_schema():
+    shown = [c for c in contents(SPEC["paths"]) if "example" in c and "schema" in c]
+    assert len(shown) > 50
+    for content in shown:
+        assert misfits(content["schema"], content["example"]) == [], content["example"]
+
+
+def describes(path, method, answer):
+    """Whether the document has this answer: its media type, its shape."""
+    said = SPEC["paths"][path][method]["responses"][str(answer.status_int)]
+    if "$ref" in said:
+        said = SPEC["components"]["responses"][said["$ref"].rpartition("/")[2]]
+    content = said["content"].get(answer.content_type)
+    value = answer.json if answer.content_type == "application/json" else answer.text
+    return content is not None and misfits(content["schema"], value) == []
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_what_a_confirmation_refuses_is_described(mails, accept):
+    sent = {"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}
+    told = {"Accept": accept, "Content-Type": "text/plain"}
+    for body, headers, status in (
+        (b"answer=yes", sent, 410),
+        (b"answer=%ff", sent, 400),
+        (b"yes", told, 415),
+        (b"x" * 70_000, sent, 413),
+    ):
+        answer = mails.ask("POST", "/c/x", body, key=None, headers=headers)
+        assert answer.status_int == status
+        assert describes("/c/{token}", "post", answer), answer.text
+    answer = mails.ask("GET", "/c/x", key=None, headers={"Accept": accept})
+    assert describes("/c/{token}", "get", answer), answer.text
+
+
+def test_what_a_key_is_told_that_may_write_but_not_read_is_described(make):
+    api = make()
+    kinds = ("contacts", "companies", "calls", "keys", "submissions")
+    blind = api.key("restricted", *(f"{kind}:write" for kind in kinds))
+    (contact,) = api.add("ada@example.com")
+    company = api.post({"name": "Acme"}, "/v1/companies").json["id"]
+    ask = {"contact_id": contact, "phone_number": "+442012345678"}
+    call = api.post(ask, "/api/calls/create").json["data"]["id"]
+    other = {"name": "x", "permissions": ["calls:write"]}
+    key = api.post(other, "/api/api-keys").json["data"]["id"]
+    api.post({"email": "ada@example.com"}, key=api.key("publishable"), headers=PAGE)
+    (row,) = api.get("/v1/submissions").json["data"]
+    for path, ref, body in (
+        ("/v1/contacts/{id}", contact, {"plan": "pro"}),
+        ("/v1/companies/{id}", company, {"size": 5}),
+        ("/v1/submissions/{id}", row["id"], {"state": "spam"}),
+        ("/api/calls/{id}", call, {"status": "ringing"}),
+        ("/api/api-keys/{id}", key, {"name": "y"}),
+    ):
+        for token in (blind, api.secret):
+            answer = api.ask("PATCH", path.replace("{id}", ref), body, key=token)
+            assert describes(path, "patch", answer), answer.text
 
 
 def test_schemathesis_finds_nothing(server):
