@@ -4586,6 +4586,17 @@ class Wire:
         return dump({"error": err.body()})
 
 
+def page_text(texts: list, page: Page, number: int, size: int) -> str:
+    """A numbered page of what these texts spell."""
+    capped, texts = ',"total_capped":true' if page.capped else "", texts or [""]
+    texts[0] = '{"data":[' + texts[0]
+    texts[-1] += (
+        f'],"page":{number},"page_size":{size},'
+        f'"total":{page.total},"total_pages":{-(-page.total // size)}{capped}}}'
+    )
+    return ",".join(texts)  # copied once: a page may have 6 MB
+
+
 class NativeWire(Wire):
     """/v1: the record itself, pages by number, errors under `error`. The event log
     keeps what it spells."""
@@ -4608,14 +4619,8 @@ class NativeWire(Wire):
 
     @classmethod
     def page(cls, kind: Kind, page: Page, number: int, size: int) -> str:
-        capped = ',"total_capped":true' if page.capped else ""
-        texts = [cls.one(kind, row) for row in page.rows] or [""]
-        texts[0] = '{"data":[' + texts[0]
-        texts[-1] += (
-            f'],"page":{number},"page_size":{size},'
-            f'"total":{page.total},"total_pages":{-(-page.total // size)}{capped}}}'
-        )
-        return ",".join(texts)  # copied once: a page may have 6 MB
+        texts = [cls.one(kind, row) for row in page.rows]
+        return page_text(texts, page, number, size)
 
     @staticmethod
     def receipt(kind: Kind, uid: str, document: dict, at: int) -> str:
@@ -4996,6 +5001,13 @@ def whole_number(query: dict, name: str, default: int, most: Optional[int]) -> i
     if most is not None and int(text) > most:
         raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", name)
     return int(text)
+
+
+def read_page() -> tuple:
+    """(number, size)"""
+    query = dict(read_query())
+    number = whole_number(query, "page", 1, None)
+    return number, whole_number(query, "page_size", 20, 100)
 
 
 def read_time(query: dict, name: str) -> Optional[int]:
@@ -5897,9 +5909,7 @@ def add_listed(app: Api, listed: Listed) -> None:
 
     @app.get(base, needs=(kind.read,))
     def list_records(caller: Caller) -> str:
-        query = dict(read_query())
-        number = whole_number(query, "page", 1, None)
-        size = whole_number(query, "page_size", 20, 100)
+        number, size = read_page()
         filters = read_list_filters(listed, caller.workspace)
         if filters != UNFILTERED or number * size > DEEP or size > LONG_PAGE:
             go_to("long")

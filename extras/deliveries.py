@@ -1,7 +1,7 @@
 """What the outbox has sent, or is to send, but calls (CONTRACT section 9). A part of
 extras/webhooks.py."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from contactapi import (
@@ -10,6 +10,7 @@ from contactapi import (
     Caller,
     Conflict,
     NotFound,
+    Page,
     Services,
     Store,
     Write,
@@ -18,8 +19,8 @@ from contactapi import (
     event_id,
     from_base32,
     iso_or_none,
-    read_query,
-    whole_number,
+    page_text,
+    read_page,
 )
 from extras.outbox import Outbox
 from extras.outgoing import host_of
@@ -58,7 +59,7 @@ class Deliveries:
     def __init__(self, store: Store, outbox: Outbox):
         self.store, self.outbox = store, outbox
 
-    def page(self, workspace: int, number: int, size: int) -> list:
+    def page(self, workspace: int, number: int, size: int) -> Page:
         """Newest first."""
         offset = min((number - 1) * size, 2**62)
         sql = (
@@ -67,11 +68,9 @@ class Deliveries:
             "LIMIT ? OFFSET ?) ORDER BY delivery.id DESC"
         )
         rows = self.store.rows(sql, (workspace, workspace, size, offset))
-        return list(map(Shown._make, rows))
-
-    def total(self, workspace: int) -> int:
         sql = "SELECT count(*) FROM delivery WHERE workspace_id = ? AND call_id IS NULL"
-        return self.store.row(sql, (workspace,))[0]
+        (total,) = self.store.row(sql, (workspace,))
+        return Page(list(map(Shown._make, rows)), total)
 
     def get(self, workspace: int, number: Optional[int]) -> Shown:
         sql = f"{self.SELECT} AND delivery.id = ?"
@@ -123,13 +122,6 @@ def number_of(ref: str) -> Optional[int]:
     return number if number is not None and number < 2**63 else None
 
 
-def listed(documents: Iterable, number: int, size: int, total: int) -> str:
-    """A page, as those of contacts."""
-    pages = -(-total // size)
-    about = {"page": number, "page_size": size, "total": total, "total_pages": pages}
-    return dump({"data": list(documents), **about})
-
-
 # -- routes
 
 
@@ -138,12 +130,10 @@ def add_deliveries(app: Api, services: Services) -> None:
 
     @app.get("/v1/deliveries", needs=(EVERYTHING,), lane="long")
     def list_deliveries(caller: Caller) -> str:
-        query = dict(read_query())
-        number = whole_number(query, "page", 1, None)
-        size = whole_number(query, "page_size", 20, 100)
-        rows = deliveries.page(caller.workspace, number, size)
-        total = deliveries.total(caller.workspace)
-        return listed(map(document, rows), number, size, total)
+        number, size = read_page()
+        page = deliveries.page(caller.workspace, number, size)
+        texts = [dump(document(row)) for row in page.rows]
+        return page_text(texts, page, number, size)
 
     @app.post("/v1/deliveries/<ref>/retry", needs=(EVERYTHING,))
     def retry_delivery(caller: Caller, ref: str) -> Write:

@@ -57,7 +57,7 @@ def add_history(app: Api, events: EventLog, records: Records) -> None:
     def get_history(caller: Caller, ref: str) -> str:
         after, limit = read_place()
         what = caller.workspace, kind.uid(ref), after, limit
-        return page_text(history(events, records, *what, caller.may(SUBMISSIONS.read)))
+        return log_text(history(events, records, *what, caller.may(SUBMISSIONS.read)))
 
     @app.delete(base, needs=(kind.write,))
     def erase_history(caller: Caller, ref: str) -> Write:
@@ -78,7 +78,7 @@ def add_history(app: Api, events: EventLog, records: Records) -> None:
 def add_events(app: Api, events: EventLog, services: Services) -> None:
     @app.get("/v1/events", needs=(EVERYTHING,), lane="long")
     def list_events(caller: Caller) -> str:
-        return page_text(feed(events, caller.workspace, *read_place()))
+        return log_text(feed(events, caller.workspace, *read_place()))
 
     @app.get("/v1/stats", needs=(EVERYTHING,), lane="long")
     def stats(caller: Caller) -> str:
@@ -245,7 +245,7 @@ def event_text(row: EventRow) -> str:
     )
 
 
-def page_text(page: EventPage) -> str:
+def log_text(page: EventPage) -> str:
     data, last = ",".join(map(event_text, page.rows)), event_id(page.last)
     more = dump(page.more)
     return f'{{"data":[{data}],"next_after":"{last}","has_more":{more}}}'

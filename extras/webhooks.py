@@ -9,6 +9,7 @@ from contactapi import (
     Caller,
     Config,
     Mistake,
+    Page,
     Services,
     Webhook,
     Write,
@@ -16,13 +17,13 @@ from contactapi import (
     dump,
     on_database,
     operator,
+    page_text,
     read_json,
-    read_query,
+    read_page,
     response,
-    whole_number,
     without_secrets,
 )
-from extras.deliveries import add_deliveries, listed
+from extras.deliveries import add_deliveries
 from extras.endpoints import (
     SENDER,
     SHAPE_NAMES,
@@ -72,12 +73,11 @@ def add_webhooks(app: Api, hooks: Webhooks) -> None:
 
     @app.get(base, needs=needs)
     def list_webhooks(caller: Caller) -> str:
-        query = dict(read_query())
-        number = whole_number(query, "page", 1, None)
-        size = whole_number(query, "page_size", 20, 100)
+        number, size = read_page()
         there = hooks.list(caller.workspace)
         some = there[(number - 1) * size : number * size]
-        return listed(map(document, some), number, size, len(there))
+        texts = [dump(document(hook)) for hook in some]
+        return page_text(texts, Page(some, len(there)), number, size)
 
     @app.post(base, needs=needs)
     def create_webhook(caller: Caller) -> Write:
