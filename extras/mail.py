@@ -4,6 +4,7 @@ is asked (extras/confirm.py). Letters are said to the server by extras/smtp.py."
 
 import argparse
 import functools
+import importlib.util
 import secrets
 import time
 from typing import Optional
@@ -33,6 +34,9 @@ from extras.letters import (
     shown_site,
 )
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply
+
+if not importlib.util.find_spec("extras.smtp"):  # imported when something is sent
+    raise ModuleNotFoundError(name="extras.smtp")
 
 NOTIFY, SUMMARY, REMIND = "notify", "summary", "remind"
 MOST_AN_HOUR, SUBJECTS = 30, 50

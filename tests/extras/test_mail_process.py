@@ -1,6 +1,7 @@
 """Mail from real processes: what a crash may and may not do, and the command."""
 
 import contextlib
+import shutil
 import sqlite3
 import threading
 
@@ -71,6 +72,7 @@ def test_mail_waits_over_an_outage_and_a_restart(serve):
     key = form_key(server, notify=[OWNER, "second@example.com"])
     submit(server, key)
     server.kill()
+    let_the_lease_lapse(server)
     server.start()
     submit(server, key, message="Again")
     server.stop()
@@ -164,19 +166,19 @@ def test_a_refusal_is_the_commands_exit_status(tmp_path):
     )
 
 
-def test_without_the_module_a_start_says_what_to_put_where(tmp_path):
+@pytest.mark.parametrize("missing", ["mail", "letters", "confirm", "smtp", "senders"])
+def test_without_a_module_a_start_says_what_to_put_where(tmp_path, missing):
     env = environment(tmp_path, **settings_for(1))
-    ran = run(env, "serve", "--port", "0", script=copied(tmp_path))
+    ran = run(env, "serve", "--port", "0", script=copied_without(missing, tmp_path))
     assert ran.returncode == 1 and ran.stderr.count("\n") == 1
-    assert "to send mail, put extras/mail.py beside contactapi.py" in ran.stderr
+    assert f"to send mail, put extras/{missing}.py beside" in ran.stderr
 
 
-def copied(folder):
-    """contactapi.py alone."""
-    script = folder / "alone" / "contactapi.py"
-    script.parent.mkdir()
-    script.write_bytes(SCRIPT.read_bytes())
-    return script
+def copied_without(missing, folder):
+    """contactapi.py with all extras but one."""
+    extras = shutil.copytree(SCRIPT.with_name("extras"), folder / "alone" / "extras")
+    (extras / f"{missing}.py").unlink()
+    return shutil.copy(SCRIPT, folder / "alone" / "contactapi.py")
 
 
 def test_a_publishable_key_made_on_the_command_line_names_who_is_told(serve):
