@@ -151,7 +151,7 @@ def bodies():
                 )
 
 
-@pytest.mark.parametrize("method, path, operation, media, example", bodies())
+@pytest.mark.parametrize("method, path, operation, media, example", list(bodies()))
 def test_every_example_of_a_body_is_taken(
     make, method, path, operation, media, example
 ):
