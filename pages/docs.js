@@ -66,7 +66,8 @@ function typeOf(schema) {
 
 function properties(schema) {
   schema = resolve(schema) || {};
-  const parts = [schema, ...(schema.allOf || []).map(resolve)];
+  const usual = (schema.anyOf || []).slice(0, 1); // of several shapes the first
+  const parts = [schema, ...(schema.allOf || usual).map(resolve)];
   const required = new Set(parts.flatMap((part) => part.required || []));
   const all = Object.assign({}, ...parts.map((part) => part.properties || {}));
   return Object.entries(all).map(([name, value]) => ({ name, value, required: required.has(name) }));
