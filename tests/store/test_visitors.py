@@ -9,6 +9,7 @@ import pytest
 
 import contactapi
 from client import PAGE, UNKNOWN, history
+from extras.event_log import EventLog
 from extras.history import feed
 from extras.upkeep import problems
 
@@ -53,9 +54,10 @@ def events(client):
     stored = client.services.store.rows(sql)
     count = {row[0]: number for number, row in enumerate(stored, 1)}
     rows = [(count[number], count.get(base), data) for number, base, data in stored]
+    log = EventLog(client.services.submissions)
     told, after, more = [], None, True
     while more:
-        page = feed(client.services.events, client.workspace, after, 1000)
+        page = feed(log, client.workspace, after, 1000)
         told, after, more = told + page.rows, page.last, page.more
     return rows, [row.data for row in told if row.type.startswith("c")]
 
