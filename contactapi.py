@@ -7170,8 +7170,9 @@ class Server(TcpWSGIServer):
             sockinfo=where,
             bind_socket=False,
         )
+        host = self.effective_host
         self.environ = {
-            "SERVER_NAME": self.server_name,
+            "SERVER_NAME": f"[{host}]" if ":" in host else host,
             "SERVER_PORT": str(self.effective_port),
             "SCRIPT_NAME": "",
             "wsgi.url_scheme": "http",

@@ -31,6 +31,19 @@ def test_a_hundred_megabytes_are_refused_before_they_are_taken(serve):
     assert server.ask("GET", "/v1/submissions").json["total"] == 0
 
 
+def test_without_a_host_of_its_own_a_form_leads_to_the_address_that_it_was_sent_to(
+    serve,
+):
+    server = serve()
+    body = (PART + "hello" + END).encode()
+    for host in ("", "Host: a b\r\n"):
+        request = head(form_key(server), f"{host}Content-Length: {len(body)}")
+        with server.wire() as wire:
+            wire.send(request.replace(b"Host: x\r\n", b"") + body)
+            answer = wire.read()
+        assert answer.json["next"] == f"http://127.0.0.1:{server.port}/f/thanks"
+
+
 def test_a_form_that_trickles_holds_up_nobody_and_is_kept_when_it_is_whole(serve):
     server = serve()
     key, body = form_key(server), (PART + "slowly" + END).encode()
