@@ -153,7 +153,7 @@ def test_null_absent_and_empty_text_are_an_empty_cell_and_spaces_are_quoted(free
 
 
 def test_a_name_first_met_in_the_second_pass_is_in_the_last_column(free, monkeypatch):
-    monkeypatch.setattr(spreadsheets, "HELD", 0)
+    monkeypatch.setattr(spreadsheets, "MOST_HELD", 0)
     free.add("a@x.org", a="x")
     read = partial(free.services.contacts.oldest_first, free.workspace)
     texts = spreadsheets.csv_file(contactapi.CONTACTS, read)
