@@ -907,11 +907,7 @@ def changed_names(old: dict, new: dict) -> list:
 
 def names_written(stored: dict, sent: dict) -> list:
     """The fields sent that differ; the same work whether they are stored or not."""
-    return [
-        name
-        for name in sent
-        if not is_alike(sent[name], stored.get(name)) or name not in stored
-    ]
+    return [n for n in sent if not is_alike(sent[n], stored.get(n)) or n not in stored]
 
 
 def is_same(one: Any, other: Any) -> bool:
@@ -1528,14 +1524,15 @@ class Workspace(Model):
     expired = peewee.BigIntegerField(default=0)
 
 
-def of_workspace(**options: Any) -> peewee.ForeignKeyField:
-    return peewee.ForeignKeyField(Workspace, on_delete="CASCADE", **options)
+def part_of(model: type, **options: Any) -> peewee.ForeignKeyField:
+    """A row that is deleted with another."""
+    return peewee.ForeignKeyField(model, on_delete="CASCADE", **options)
 
 
 class Tally(Model):
     """How many records of a kind a workspace has: lists need not count."""
 
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     kind = peewee.TextField()
     total = peewee.IntegerField()
 
@@ -1549,7 +1546,7 @@ class Record(Model):
     and stands before `fields`, so that a search need not read past it."""
 
     uid = peewee.TextField()  # in no index: it holds the row's number
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     natural_key = peewee.TextField()
     label = peewee.TextField()
     created_at = peewee.BigIntegerField()
@@ -1589,8 +1586,8 @@ class Call(Model):
     that placed it, `sequence` the number of that service's last word of it."""
 
     uid = peewee.TextField(unique=True)
-    workspace = of_workspace(index=False)
-    contact = peewee.ForeignKeyField(Contact, on_delete="CASCADE")
+    workspace = part_of(Workspace, index=False)
+    contact = part_of(Contact)
     phone_number = peewee.TextField()
     from_number = peewee.TextField(null=True)
     status = peewee.TextField()
@@ -1634,10 +1631,8 @@ class Submission(Model):
     for `q`, `accepted_at` stays though it be marked as spam later."""
 
     uid = peewee.TextField()  # in no index: it holds the row's number
-    workspace = of_workspace(index=False)
-    contact = peewee.ForeignKeyField(
-        Contact, null=True, on_delete="CASCADE", index=False
-    )
+    workspace = part_of(Workspace, index=False)
+    contact = part_of(Contact, null=True, index=False)
     key = peewee.TextField()
     label = peewee.TextField(null=True)
     natural_key = peewee.TextField(null=True)
@@ -1688,7 +1683,7 @@ class Event(Model):
     One of a `submission` has no data of its own, and goes with that."""
 
     id = Position()
-    workspace = of_workspace()
+    workspace = part_of(Workspace)
     type = peewee.TextField()
     record = peewee.TextField()
     owner = peewee.TextField()
@@ -1699,9 +1694,7 @@ class Event(Model):
     data = peewee.TextField()
     base = peewee.BigIntegerField(null=True)
     restated = peewee.IntegerField(constraints=[peewee.SQL("DEFAULT 0")])
-    submission = peewee.ForeignKeyField(
-        Submission, null=True, on_delete="CASCADE", index=False
-    )
+    submission = part_of(Submission, null=True, index=False)
 
     class Meta:
         indexes = ((("subject", "owner"), False),)
@@ -1717,13 +1710,13 @@ class Delivery(Model):
     next: to be sent, or, while it is being sent, as interrupted."""
 
     id = Position()
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     sender = peewee.TextField()
     target = peewee.TextField()
     endpoint = peewee.TextField()
-    call = peewee.ForeignKeyField(Call, null=True, on_delete="CASCADE")
-    event = peewee.ForeignKeyField(Event, null=True, on_delete="CASCADE")
-    submission = peewee.ForeignKeyField(Submission, null=True, on_delete="CASCADE")
+    call = part_of(Call, null=True)
+    event = part_of(Event, null=True)
+    submission = part_of(Submission, null=True)
     state = peewee.TextField()
     tries = peewee.IntegerField()
     due_at = peewee.BigIntegerField(null=True)
@@ -1754,11 +1747,11 @@ class Endpoint(Model):
 class Answer(Model):
     """The 201 that an Idempotency-Key was answered with."""
 
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     key = peewee.TextField()
     name = peewee.TextField()
     body = peewee.TextField()
-    call = peewee.ForeignKeyField(Call, on_delete="CASCADE")
+    call = part_of(Call)
     text = peewee.TextField()
     created_at = peewee.BigIntegerField(index=True)
 
@@ -1779,9 +1772,7 @@ class Mark(Model):
 class Overflow(Model):
     """A submission of which the mail at the end of its key's hour tells."""
 
-    submission = peewee.ForeignKeyField(
-        Submission, primary_key=True, on_delete="CASCADE"
-    )
+    submission = part_of(Submission, primary_key=True)
     key = peewee.TextField()
     ends = peewee.BigIntegerField()
 
@@ -1813,7 +1804,7 @@ class Key(Model):
     """An API key; of its token only the SHA-256 is kept, and not when it is revoked."""
 
     uid = peewee.TextField(unique=True)
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     name = peewee.TextField()
     type = peewee.TextField()
     hash = peewee.TextField(unique=True, null=True)
@@ -1842,7 +1833,7 @@ class Webhook(Model):
     that was not."""
 
     uid = peewee.TextField(unique=True)
-    workspace = of_workspace(index=False)
+    workspace = part_of(Workspace, index=False)
     url = peewee.TextField()
     anywhere = peewee.BooleanField()
     events = TextsField()
@@ -2112,13 +2103,11 @@ class Store:
             for name in names
             for kind in KINDS
         }
-        there = {
-            row[0]
-            for row in self.rows(
-                "SELECT name FROM sqlite_master WHERE type = 'index' "
-                "AND name LIKE tbl_name || '@_by@_%' ESCAPE '@'"
-            )
-        }
+        sql = (
+            "SELECT name FROM sqlite_master WHERE type = 'index' "
+            "AND name LIKE tbl_name || '@_by@_%' ESCAPE '@'"
+        )
+        there = {name for (name,) in self.rows(sql)}
 
         def work() -> None:
             for name in there - wanted.keys():
@@ -2974,12 +2963,10 @@ class Events:
             "JOIN event AS whole ON whole.id = event.base",
             (workspace, newest),
         )
+        move = "UPDATE event SET base = ? WHERE subject = ? AND owner = ? AND base = ?"
+        stand = "UPDATE event SET base = NULL, data = ? WHERE id = ?"
         for number, base, subject, owner, data, base_data in rows:
-            move = (
-                "UPDATE event SET base = ? WHERE subject = ? AND owner = ? AND base = ?"
-            )
             self.store.run(move, (number, subject, owner, base))
-            stand = "UPDATE event SET base = NULL, data = ? WHERE id = ?"
             self.store.run(stand, (whole(base_data, data), number))
 
 
@@ -4008,12 +3995,8 @@ class Submissions(Listed):
     def _is_first(self, row: SubmissionRow, digest: bytes) -> bool:
         """Remembers it, unless the same is remembered and there still."""
         since = row.created_at - micros(self.AGAIN)
-        return (
-            self.store.run(
-                self.IS_FIRST, (digest, row.id, row.created_at, since)
-            ).rowcount
-            > 0
-        )
+        noted = self.store.run(self.IS_FIRST, (digest, row.id, row.created_at, since))
+        return noted.rowcount > 0
 
     def _into_contact(self, caller: Caller, row: SubmissionRow) -> tuple:
         """(the contact, the event to be told)."""
