@@ -2492,6 +2492,7 @@ class Keys:
 
     FRESH, ROOM = 4.0, 10_000
     MOST = 1000  # in a workspace
+    LEFT = "ended key_"  # and a uid: a note's name
     FAMILY = (  # a key and all that go back to it, revoked ones among them
         "WITH RECURSIVE family (uid) AS (VALUES (?) UNION "
         'SELECT "key".uid FROM family '
@@ -2511,6 +2512,7 @@ class Keys:
         self.generation = 0
         self.lock = threading.Lock()
         self.used = {}
+        self.end_made = self._leave  # or what an extra has for what keys make there
         self.env = None
         if secret_key:
             default = Workspaces(store).find("default")
@@ -2700,7 +2702,7 @@ class Keys:
             for one in keys:
                 self.tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
             refs = [one.ref for one in keys]
-            return refs + (self._end_webhooks_of(caller, key) if children else [])
+            return refs + (self.end_made(caller, key.uid) if children else [])
 
         try:
             return self.store.write(work)
@@ -2715,22 +2717,12 @@ class Keys:
         query = Key.select().where(Key.uid.in_(uids)).order_by(Key.created_at)
         return self.store.fetch(query)
 
-    def _end_webhooks_of(self, caller: Caller, key: Key) -> list:
-        """Those that it made, and what goes back to it, be that revoked long since."""
-        sql = "SELECT id FROM webhook JOIN family ON created_by = 'key_' || family.uid"
-        made = [hook for (hook,) in self.store.rows(self.FAMILY + sql, (key.uid,))]
-        return self.end_webhooks(caller, Webhook.id.in_(made))
-
-    def end_webhooks(self, caller: Caller, which: Any) -> list:
-        """Inside a transaction: deletes those, with all that was sent to them or waits;
-        their refs."""
-        hooks = self.store.fetch(Webhook.select().where(which))
-        for hook in hooks:
-            self.store.run("DELETE FROM webhook WHERE id = ?", (hook.id,))
-            self.store.run("DELETE FROM delivery WHERE endpoint = ?", (hook.ref,))
-            self.store.run("DELETE FROM endpoint WHERE name = ?", (hook.ref,))
-            self.tell("deleted", caller, hook, [], self.events.wire.gone(hook.ref))
-        return [hook.ref for hook in hooks]
+    def _leave(self, caller: Caller, uid: str) -> list:
+        """Inside the transaction that revokes a key's FAMILY: the refs of what else it
+        made, which ends with it. Without that extra none: it will find the note."""
+        sql = "INSERT OR REPLACE INTO note (name, value) VALUES (?, ?)"
+        self.store.run(sql, (f"{self.LEFT}{uid}", caller.ref))
+        return []
 
     def _target(
         self, caller: Caller, ref: str, sent: dict, revoked_too: bool = False
@@ -2763,7 +2755,7 @@ class Keys:
     def tell(
         self, verb: str, caller: Caller, one: Any, changed: list, data: str
     ) -> None:
-        """Inside a transaction: what happened to a key or a webhook."""
+        """Inside a transaction: what happened to a key, or to what an extra has."""
         name = one._meta.name
         what = one.workspace_id, f"{name}.{verb}", one.ref, name, None
         told = self._now(), caller.ref, dump_texts(changed), data

@@ -17,6 +17,7 @@ from contactapi import (
     Caller,
     Conflict,
     InvalidRequest,
+    NativeWire,
     NotFound,
     Services,
     Webhook,
@@ -193,10 +194,26 @@ class Webhooks:
 
     def delete(self, caller: Caller, ref: str) -> Callable:
         def work() -> list:
-            hook = self.get(caller, ref)
-            return self.services.keys.end_webhooks(caller, Webhook.id == hook.id)
+            return self._end(caller, [self.get(caller, ref)])
 
         return work
+
+    def end_made(self, caller: Caller, uid: str) -> list:
+        """Inside a transaction: the refs of those that a key made, or what goes back to
+        it, be that revoked long since."""
+        sql = "SELECT id FROM webhook JOIN family ON created_by = 'key_' || family.uid"
+        rows = self.store.rows(self.services.keys.FAMILY + sql, (uid,))
+        return self._end(caller, self._where(Webhook.id.in_([row[0] for row in rows])))
+
+    def _end(self, caller: Caller, hooks: list) -> list:
+        """Deletes those, with all that was sent to them or waits; their refs."""
+        for hook in hooks:
+            self.store.run("DELETE FROM webhook WHERE id = ?", (hook.id,))
+            self.store.run("DELETE FROM delivery WHERE endpoint = ?", (hook.ref,))
+            self.store.run("DELETE FROM endpoint WHERE name = ?", (hook.ref,))
+            gone = NativeWire.gone(hook.ref)
+            self.services.keys.tell("deleted", caller, hook, [], gone)
+        return [hook.ref for hook in hooks]
 
     def get(self, caller: Caller, ref: str) -> Webhook:
         hook = self.find(ref)

@@ -2,6 +2,7 @@
 line, and what was sent."""
 
 import argparse
+import functools
 
 from contactapi import (
     EVERYTHING,
@@ -30,12 +31,30 @@ from extras.outgoing import Said, Unanswered
 
 def listen(services: Services) -> None:
     """What a command does is told as well."""
-    services.events.listeners.append(Webhooks(services).announce)
+    hooks = Webhooks(services)
+    services.events.listeners.append(hooks.announce)
+    services.keys.end_made = hooks.end_made
+    end_left(hooks)
+
+
+def end_left(hooks: Webhooks) -> None:
+    """Ends what was made by keys that were revoked with it where this extra was not."""
+    left, store = hooks.services.keys.LEFT, hooks.store
+    sql = "SELECT name, value FROM note WHERE instr(name, ?) = 1"
+
+    def work() -> None:
+        for name, by in store.rows(sql, (left,)):
+            hooks.end_made(operator(by), name.removeprefix(left))
+            store.run("DELETE FROM note WHERE name = ?", (name,))
+
+    if store.row(sql, (left,)):
+        store.write(work)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:
     hooks = Webhooks(services)
     services.outbox.senders[SENDER] = Sending(hooks)
+    services.hourly.append(functools.partial(end_left, hooks))
     add_webhooks(app, hooks)
     add_deliveries(app, services)
 

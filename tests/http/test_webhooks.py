@@ -276,6 +276,34 @@ def test_a_revoked_keys_webhooks_stay_until_its_children_end(api):
     assert api.get("/v1/webhooks").json["data"] == []
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_key_that_is_revoked_where_webhooks_are_not_ends_its_own_when_they_are(
+    make, monkeypatch, restarted
+):
+    api = make()
+    parent = api.key("secret")
+    child = api.post(
+        {"name": "child", "type": "secret"}, "/api/api-keys", key=parent
+    ).json["data"]
+    stays = add(api)["id"]
+    gone = [add(api, key=key)["id"] for key in (parent, child["key"])]
+    others = [extra for extra in contactapi.EXTRAS if extra.module != "webhooks"]
+    with monkeypatch.context() as without:
+        without.setattr(contactapi, "EXTRAS", others)
+        lacking = make(like=api)
+        path = f"/api/api-keys/{api.ref(parent)}?children=true"
+        answer = lacking.ask("DELETE", path)
+        assert answer.json["data"]["children"] == [child["id"]]
+    if restarted:
+        api = make(like=api)
+    else:
+        keep_house(api).tidy()
+    assert [h["id"] for h in api.get("/v1/webhooks").json["data"]] == [stays]
+    deleted = told(api, "webhook.deleted")
+    assert sorted(data["id"] for _, data, _ in deleted) == sorted(gone)
+    assert {by for by, _, _ in deleted} == {lacking.ref(lacking.secret)}
+
+
 # -- what is sent
 
 
