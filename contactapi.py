@@ -1885,10 +1885,10 @@ class Kind:
     name: str
     plural: str
     prefix: str
-    key: str  # the field that is the natural key
+    key: Optional[str]  # the field that is the natural key, if one is
     public: bool  # whether a publishable key may make one
     model: type
-    clean: Callable  # value -> (as written, as compared)
+    clean: Optional[Callable]  # of that, value -> (as written, as compared)
 
     @property
     def table(self) -> str:
@@ -1934,6 +1934,9 @@ SUBMISSIONS = Kind(
     "submission", "submissions", "sub", "email", False, Submission, clean_email
 )
 TALLY_OF_SUBMISSION = "'submission ' || state || ' ' || key"
+
+# Listed and named as they are, too; nothing names one but its id.
+CALLS = Kind("call", "calls", "call", None, False, Call, None)
 
 
 def models() -> tuple:
@@ -3056,11 +3059,33 @@ class Listed:
     CAP = 10_000
     COLUMNS, ROW = "", None  # what is read of a row, and what is made of it
 
-    def __init__(self, kind: Kind, store: Store, clock: Callable):
-        self.kind, self.store, self.clock = kind, store, clock
+    def __init__(self, kind: Kind, store: Store, events: Events, clock: Callable):
+        self.kind, self.store, self.events, self.clock = kind, store, events, clock
+        self.select = f"SELECT {self.COLUMNS} FROM {kind.table} WHERE"
 
     def _now(self) -> int:
         return micros(self.clock())
+
+    def get(
+        self, workspace: int, uid: Optional[str], param: Optional[str] = None
+    ) -> Any:
+        """NotFound, which names `param`, for what is not there and for no uid."""
+        row = uid and self.find_uid(workspace, uid)
+        if not row:
+            raise NotFound(f"there is no such {self.kind.name}", param)
+        return row
+
+    def find_uid(self, workspace: int, uid: str) -> Optional[Any]:
+        where, params = self.store.has_uid(self.kind.table, uid)
+        return self.find(f"workspace_id = ? AND {where}", workspace, *params)
+
+    def find(self, where: str, *params: Any) -> Optional[Any]:
+        row = self.store.row(f"{self.select} {where}", params)
+        return row and self.ROW(*row)
+
+    def some(self, where: str, *params: Any) -> list:
+        rows = self.store.rows(f"{self.select} {where}", params)
+        return list(itertools.starmap(self.ROW, rows))
 
     def _room(self, workspace: int, wanted: list) -> tuple:
         """(the first free id, a free created_at for each: the one wanted or, where that
@@ -3109,12 +3134,9 @@ class Listed:
         """All that match, many rows at a time. Each batch is a read of its own: no
         snapshot is held, however slow the reader is."""
         where, params = self._where_in_line(workspace, filters)
-        sql = (
-            f"SELECT {self.COLUMNS} FROM {self.kind.table} "
-            f"WHERE {where} AND created_at > ? ORDER BY created_at LIMIT ?"
-        )
+        where += " AND created_at > ? ORDER BY created_at LIMIT ?"
         last, most = -(2**63), 20
-        while rows := self._rows(sql, (*params, last, most)):
+        while rows := self.some(where, *params, last, most):
             yield rows
             last = rows[-1].created_at
             fits = 2**21 * len(rows) // sum(len(row.fields) for row in rows)
@@ -3123,28 +3145,45 @@ class Listed:
     def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
         """One page, newest first, and how many there are in all. Past the middle the
         index is walked from its other end."""
-        offset = (number - 1) * size
-        where, params = self._where(workspace, filters)
-        total = self.tallied(workspace, filters)
-        if total is None:
-            if filters.words or not self._is_indexed(filters):
-                return self._capped_page(where, params, offset, size)
-            count = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
-            (total,) = self.store.row(count, params)
-            where, params = self._where_in_line(workspace, filters)
+        offset, scans = (number - 1) * size, not self._is_indexed(filters)
+        if scans and self.tallied(workspace, filters) is None:
+            return self._capped_page(workspace, filters, offset, size)
+        total = self.total(workspace, filters)
+        where, params = self._where_in_line(workspace, filters)
         size, order = max(0, min(size, total - offset)), "DESC"
         if size and offset > total // 2:
             order, offset = "ASC", total - offset - size
         return Page(self._found(where, params, order, size, offset), total)
 
+    def older(
+        self, workspace: int, filters: Filters, before: Optional[int], limit: int
+    ) -> list:
+        """Up to `limit` + 1 records strictly older than `before`, newest first: a page
+        costs the same at every depth."""
+        if before is not None:
+            before = ("created_at", "<", before)
+            filters = filters._replace(times=(*filters.times, before))
+        where, params = self._where_in_line(workspace, filters)
+        return self._found(where, params, "DESC", limit + 1, 0)
+
+    def total(self, workspace: int, filters: Filters = UNFILTERED) -> int:
+        """How many match."""
+        total = self.tallied(workspace, filters)
+        if total is None:
+            where, params = self._where(workspace, filters)
+            sql = f"SELECT count(*) FROM {self.kind.table} WHERE {where}"
+            (total,) = self.store.row(sql, params)
+        return total
+
     def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
-        """How many match, where that is counted as they come and go."""
-        raise NotImplementedError
+        """The same, where that is counted as they come and go."""
+        return None
 
     def _is_indexed(self, filters: Filters) -> bool:
         """Of several columns one index serves the first alone."""
         one = len(filters.columns) + bool(filters.natural_keys) < 2
-        return one and all(name in self.store.indexed for name, _ in filters.fields)
+        named = all(name in self.store.indexed for name, _ in filters.fields)
+        return one and named and not filters.words
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int
@@ -3162,17 +3201,13 @@ class Listed:
                 f"WHERE {where} ORDER BY {line} LIMIT ? OFFSET ?)"
             )
             params = (params[0], *params, min(offset, 2**62), size)
-        sql = (
-            f"SELECT {self.COLUMNS} FROM {table} WHERE {where} "
-            "ORDER BY created_at DESC LIMIT ?"
-        )
-        return self._rows(sql, params)
+        return self.some(f"{where} ORDER BY created_at DESC LIMIT ?", *params)
 
-    def _rows(self, sql: str, params: tuple) -> list:
-        return list(itertools.starmap(self.ROW, self.store.rows(sql, params)))
-
-    def _capped_page(self, where: str, params: tuple, offset: int, size: int) -> Page:
+    def _capped_page(
+        self, workspace: int, filters: Filters, offset: int, size: int
+    ) -> Page:
         """One scan finds the page and counts, up to the cap."""
+        where, params = self._where(workspace, filters)
         table, most = self.kind.table, self.CAP + 1
         sql = (
             f"SELECT group_concat(id) FROM (SELECT id FROM {table} WHERE {where} "
@@ -3249,18 +3284,15 @@ class Records(Listed):
     ROW = Row
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
-        super().__init__(kind, store, clock)
-        self.events, self.untouched = events, "updated_at < ?"
+        super().__init__(kind, store, events, clock)
+        self.untouched = "updated_at < ?"
         # What goes with a record: `has_many` says whether there are MANY, `erase_some`
         # how many it erased, none the last time; both take kind, workspace and row.
         self.belongings = [events]
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
-        table, columns = kind.table, self.COLUMNS
-        found = f"SELECT {columns} FROM {table} WHERE"
-        self.by_uid = f"{found} workspace_id = ? AND"
-        self.by_key = f"{found} workspace_id = ? AND natural_key = ?"
+        table = kind.table
         self.insert = (
-            f"INSERT INTO {table} ({columns}, workspace_id, words) "
+            f"INSERT INTO {table} ({self.COLUMNS}, workspace_id, words) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         self.insert_or_update = (
@@ -3277,15 +3309,9 @@ class Records(Listed):
 
     # one record
 
-    def get(self, workspace: int, uid: Optional[str]) -> Row:
-        row = uid and self._find_uid(workspace, uid)
-        if not row:
-            raise NotFound(f"there is no such {self.kind.name}")
-        return row
-
     def number(self, workspace: int, uid: str) -> int:
         """Of its row; 0 where there is no such record."""
-        row = self._find_uid(workspace, uid)
+        row = self.find_uid(workspace, uid)
         return row.id if row else 0
 
     def upsert(self, caller: Caller, document: dict) -> Callable:
@@ -3386,7 +3412,7 @@ class Records(Listed):
 
     def drags(self, workspace: int, uid: Optional[str]) -> bool:
         """Whether so much goes with a record that its deletion is not short."""
-        row = uid and self._find_uid(workspace, uid)
+        row = uid and self.find_uid(workspace, uid)
         what = self.kind, workspace, row
         return bool(row) and any(one.has_many(*what) for one in self.belongings)
 
@@ -3398,13 +3424,10 @@ class Records(Listed):
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
-        sql = (
-            f"SELECT {self.COLUMNS} FROM {self.kind.table} "
-            f"WHERE workspace_id = ? AND {self.untouched} LIMIT 200"
-        )
+        where = f"workspace_id = ? AND {self.untouched} LIMIT 200"
 
         def work(workspace: int) -> int:
-            rows = self._rows(sql, (workspace, before))
+            rows = self.some(where, workspace, before)
             for row in rows:
                 self._delete(operator("retention", workspace), row)
             return len(rows)
@@ -3536,13 +3559,8 @@ class Records(Listed):
         self.events.add(tombstone._replace(subject=None, data=data))
 
     def _find(self, workspace: int, natural_key: str) -> Optional[Row]:
-        row = self.store.row(self.by_key, (workspace, natural_key))
-        return row and Row._make(row)
-
-    def _find_uid(self, workspace: int, uid: str) -> Optional[Row]:
-        where, params = self.store.has_uid(self.kind.table, uid)
-        row = self.store.row(f"{self.by_uid} {where}", (workspace, *params))
-        return row and Row._make(row)
+        where = "workspace_id = ? AND natural_key = ?"
+        return self.find(where, workspace, natural_key)
 
     def _create(self, caller: Caller, news: list) -> list:
         """The rows of records that are not there yet, once they are."""
@@ -3591,25 +3609,13 @@ class Records(Listed):
     # lists and figures
 
     def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
-        return self.total(workspace) if filters == UNFILTERED else None
-
-    def total(self, workspace: int) -> int:
+        if filters != UNFILTERED:
+            return None
         row = self.store.row(
             "SELECT total FROM tally WHERE workspace_id = ? AND kind = ?",
             (workspace, self.kind.name),
         )
         return row[0] if row else 0
-
-    def older(
-        self, workspace: int, filters: Filters, before: Optional[int], limit: int
-    ) -> list:
-        """Up to `limit` + 1 records strictly older than `before`, newest first: a page
-        costs the same at every depth."""
-        if before is not None:
-            before = ("created_at", "<", before)
-            filters = filters._replace(times=(*filters.times, before))
-        where, params = self._where_in_line(workspace, filters)
-        return self._found(where, params, "DESC", limit + 1, 0)
 
 
 # -- submissions
@@ -3722,8 +3728,8 @@ class Submissions(Listed):
     BATCH = 200
 
     def __init__(self, keys: Keys, contacts: Records):
-        super().__init__(SUBMISSIONS, contacts.store, contacts.clock)
-        self.events, self.keys, self.contacts = contacts.events, keys, contacts
+        super().__init__(SUBMISSIONS, contacts.store, contacts.events, contacts.clock)
+        self.keys, self.contacts = keys, contacts
         self.checks, self.askers = {}, {}
         contacts.belongings.insert(0, self)
         contacts.untouched += (
@@ -3732,17 +3738,6 @@ class Submissions(Listed):
         )
 
     # one submission
-
-    def get(self, workspace: int, uid: Optional[str]) -> SubmissionRow:
-        where, params = self.store.has_uid(self.kind.table, uid) if uid else ("0", ())
-        row = self.find(f"workspace_id = ? AND {where}", workspace, *params)
-        if row is None:
-            raise NotFound("there is no such submission")
-        return row
-
-    def find(self, where: str, *params: Any) -> Optional[SubmissionRow]:
-        rows = self.some(where, params)
-        return rows[0] if rows else None
 
     def receive(self, caller: Caller, post: Post) -> Callable:
         """The row of what a publishable key's visitor sent or, where that was sent
@@ -3814,10 +3809,6 @@ class Submissions(Listed):
 
     # many
 
-    def some(self, where: str, params: tuple = ()) -> list:
-        sql = f"SELECT {self.COLUMNS} FROM submission WHERE {where}"
-        return self._rows(sql, params)
-
     def delete_by_email(self, caller: Caller, natural_key: str) -> int:
         """Those of an address, in any state; how many it was."""
         where = "workspace_id = ? AND natural_key = ?"
@@ -3872,9 +3863,6 @@ class Submissions(Listed):
         for state, _, total in self._tallies(workspace):
             counted[state] += total
         return counted
-
-    def total(self, workspace: int) -> int:
-        return sum(self.counts(workspace).values())
 
     def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
         wanted, others = dict(filters.columns), filters._replace(columns=())
@@ -4050,7 +4038,7 @@ class Submissions(Listed):
         """All of these, some to a transaction; how many it was."""
 
         def work() -> int:
-            rows = self.some(f"{where} LIMIT {self.BATCH}", params)
+            rows = self.some(f"{where} LIMIT {self.BATCH}", *params)
             for row in rows:
                 self._delete(caller, row)
             return len(rows)
@@ -4093,17 +4081,17 @@ class CallRow(NamedTuple):
     id: int
     uid: str
     workspace: int
-    contact: str  # the contact's uid
+    contact_number: int
     phone_number: str
     from_number: Optional[str]
-    status: str
-    duration: Optional[int]
-    reason: Optional[str]
     created_at: int
     updated_at: int
-    sid: Optional[str]
-    sequence: int
-    contact_number: int
+    status: str = PROGRESS[0]
+    duration: Optional[int] = None
+    reason: Optional[str] = None
+    sid: Optional[str] = None
+    sequence: int = -1
+    contact: str = ""  # the contact's uid
 
 
 # What is told of a call; the rest is ours.
@@ -4113,28 +4101,21 @@ CALL_FIELDS = (
 )
 
 
-class CallFilters(NamedTuple):
-    status: Optional[str] = None
-    contact: Optional[str] = None  # a uid
-    since: Optional[int] = None
-    until: Optional[int] = None
-
-
-class Calls:
+class Calls(Listed):
     """Outbound calls (CONTRACT section 6): made here, placed from the outbox or by the
     operator's own dialler, moved on by callbacks and by PATCH."""
 
-    SELECT = (
-        "SELECT call.id, call.uid, call.workspace_id, contact.uid, phone_number, "
-        "from_number, status, duration, reason, call.created_at, call.updated_at, "
-        "sid, sequence, contact.id FROM call "
-        "JOIN contact ON contact.id = call.contact_id "
+    OWN = (  # in the order of CallRow
+        "id, uid, workspace_id, contact_id, phone_number, from_number, created_at, "
+        "updated_at, status, duration, reason, sid, sequence"
     )
+    COLUMNS = f"{OWN}, (SELECT uid FROM contact WHERE contact.id = contact_id)"
+    ROW = CallRow
+    INSERT = f"INSERT INTO call ({OWN}) VALUES (?{', ?' * 12})"
 
     def __init__(self, config: Config, contacts: Records, outbox: Any):
+        super().__init__(CALLS, contacts.store, contacts.events, contacts.clock)
         self.config, self.contacts, self.outbox = config, contacts, outbox
-        self.store, self.events = contacts.store, contacts.events
-        self.clock = contacts.clock
 
     @property
     def dialler(self) -> Optional[Any]:
@@ -4152,84 +4133,63 @@ class Calls:
         (draft-ietf-httpapi-idempotency-key): works of one key come one after the other,
         so that a second finds what the first was answered."""
         digest = body_hash(document) if idempotency else ""
-        kept = idempotency and self._kept(caller, idempotency)
+        kept = self._kept(caller, idempotency)
         if kept and kept[0] == digest:
             return lambda: (kept[1], True)
-        make = self._prepared(caller, document)
+        uid, *numbers = self._wanted(document)
 
         def work() -> tuple:
-            kept = idempotency and self._kept(caller, idempotency)
+            kept = self._kept(caller, idempotency)
             if kept and kept[0] == digest:
                 return kept[1], True
-            row, text = make(bool(kept))
+            contact = self.contacts.get(caller.workspace, uid, "contact_id")
+            if kept:
+                raise IdempotencyMismatch()
+            row = self._insert(caller, contact, *numbers)
+            if not caller.may(self.kind.read):
+                row = row._replace(from_number=document.get("from_number"))
+            text = self.events.wire.call(row)
             if idempotency:
                 self._keep(caller, idempotency, digest, row, text)
             return text, False
 
         return work
 
-    def _kept(self, caller: Caller, idempotency: str) -> Optional[tuple]:
-        return self.store.row(
-            "SELECT body, text FROM answer WHERE workspace_id = ? AND key = ? "
-            "AND name = ? AND created_at > ?",
-            (caller.workspace, caller.ref, idempotency, self._now() - DAY),
-        )
-
-    def _prepared(self, caller: Caller, document: dict) -> Callable:
-        """What makes the call, once what was sent has been looked at: (row, text)."""
+    def _wanted(self, document: dict) -> tuple:
+        """(contact's uid, phone number, from number) of a call that may be made."""
         if self.dialler:
             self.dialler.admit(document.get("phone_number"))
-        contact_id = document.get("contact_id")
-        if not isinstance(contact_id, str):
+        contact, from_number = document.get("contact_id"), document.get("from_number")
+        if not isinstance(contact, str):
             raise InvalidRequest("contact_id is required", "contact_id")
         phone = clean_phone(document.get("phone_number"), "phone_number")
-        from_number = document.get("from_number")
-        hidden = from_number is None and not caller.may("calls:read")
         if from_number is None:
             from_number = self.config.twilio_from
         if from_number is not None or self.dialler:
-            from_number = clean_phone(from_number, "from_number", FROM_NUMBER)
-
-        def make(mismatch: bool) -> tuple:
-            contact = self._contact(caller.workspace, contact_id)
-            if mismatch:
-                raise IdempotencyMismatch()
-            if self.dialler:
-                self.dialler.count()
-            row = self._insert(caller, contact, phone, from_number)
-            shown = row._replace(from_number=None) if hidden else row
-            return row, self.events.wire.call(shown)
-
-        return make
-
-    def _contact(self, workspace: int, ref: str) -> int:
-        uid = CONTACTS.uid(ref)
-        number = uid and self.contacts.number(workspace, uid)
-        if not number:
-            raise NotFound("there is no such contact", "contact_id")
-        return number
+            clean_phone(from_number, "from_number", FROM_NUMBER)
+        return CONTACTS.uid(contact), phone, from_number
 
     def _insert(
-        self, caller: Caller, contact: int, phone: str, from_number: Optional[str]
+        self, caller: Caller, contact: Row, phone: str, from_number: Optional[str]
     ) -> CallRow:
-        now = self._place(caller.workspace)
-        values = (new_uid(), caller.workspace, contact, phone, from_number, PROGRESS[0])
-        made = self.store.run(
-            "INSERT INTO call (uid, workspace_id, contact_id, phone_number, "
-            "from_number, status, created_at, updated_at, sequence) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1)",
-            (*values, now, now),
-        )
-        row = self.find("call.id = ?", made.lastrowid)
+        if self.dialler:
+            self.dialler.count()
+        number, (place,) = self._room(caller.workspace, [self._now()])
+        whose = number, new_uid(), caller.workspace, contact.id
+        row = CallRow(*whose, phone, from_number, place, place, contact=contact.uid)
+        self.store.run(self.INSERT, row[:-1])
         if self.dialler:
             self.outbox.add(row.workspace, DIAL, phone, DIALLER, call=row.id)
         self._tell("created", caller.ref, row, list(CALL_FIELDS))
         return row
 
-    def _place(self, workspace: int) -> int:
-        """Now, or just after the newest call: a call's place in line is its own."""
-        sql = "SELECT max(created_at) FROM call WHERE workspace_id = ?"
-        return max(self._now(), (self.store.row(sql, (workspace,))[0] or 0) + 1)
+    def _kept(self, caller: Caller, name: Optional[str]) -> Optional[tuple]:
+        """(the body's hash, the answer) of an Idempotency-Key."""
+        return name and self.store.row(
+            "SELECT body, text FROM answer WHERE workspace_id = ? AND key = ? "
+            "AND name = ? AND created_at > ?",
+            (caller.workspace, caller.ref, name, self._now() - DAY),
+        )
 
     def _keep(
         self, caller: Caller, name: str, body: str, row: CallRow, text: str
@@ -4245,47 +4205,8 @@ class Calls:
         sql, before = "DELETE FROM answer WHERE created_at <= ?", self._now() - DAY
         self.store.write(lambda: self.store.run(sql, (before,)))
 
-    # reading
-
-    def get(self, workspace: int, uid: Optional[str]) -> CallRow:
-        where = "call.uid = ? AND call.workspace_id = ?"
-        row = uid and self.find(where, uid, workspace)
-        if not row:
-            raise NotFound("there is no such call")
-        return row
-
-    def find(self, where: str, *params: Any) -> Optional[CallRow]:
-        row = self.store.row(f"{self.SELECT} WHERE {where}", params)
-        return row and CallRow._make(row)
-
-    def page(
-        self, workspace: int, filters: CallFilters, before: Optional[int], limit: int
-    ) -> tuple:
-        """(up to `limit` + 1 calls older than `before`, newest first; how many match
-        in all)."""
-        where, params = self._where(workspace, filters)
-        (total,) = self.store.row(f"SELECT count(*) FROM call WHERE {where}", params)
-        if before is not None:
-            where, params = f"{where} AND call.created_at < ?", (*params, before)
-        sql = f"{self.SELECT} WHERE {where} ORDER BY call.created_at DESC LIMIT ?"
-        rows = self.store.rows(sql, (*params, limit + 1))
-        return list(map(CallRow._make, rows)), total
-
-    def _where(self, workspace: int, filters: CallFilters) -> tuple:
-        contact = filters.contact and self.contacts.number(workspace, filters.contact)
-        tests = {
-            "call.workspace_id = ?": workspace,
-            "status = ?": filters.status,
-            "call.contact_id = ?": contact,
-            "call.created_at >= ?": filters.since,
-            "call.created_at <= ?": filters.until,
-        }
-        used = {sql: value for sql, value in tests.items() if value is not None}
-        return " AND ".join(used), tuple(used.values())
-
-    def total(self, workspace: int) -> int:
-        sql = "SELECT count(*) FROM call WHERE workspace_id = ?"
-        return self.store.row(sql, (workspace,))[0]
+    def find_uid(self, workspace: int, uid: str) -> Optional[CallRow]:
+        return self.find("uid = ? AND workspace_id = ?", uid, workspace)
 
     # moving on
 
@@ -4340,12 +4261,9 @@ class Calls:
 
     def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
         data, contact = self.events.wire.call(row), (CONTACTS.name, row.contact_number)
-        what = row.workspace, f"call.{verb}", f"call_{row.uid}", *contact
+        what = row.workspace, f"call.{verb}", self.kind.ref(row.uid), *contact
         told = self._now(), by, dump_texts(changed), data
         self.events.add(Draft(*what, *told))
-
-    def _now(self) -> int:
-        return micros(self.clock())
 
 
 def clean_progress(document: dict) -> tuple:
@@ -4817,7 +4735,7 @@ def listed_key(key: Key) -> dict:
 
 def call_document(row: CallRow) -> dict:
     shown = row._asdict()
-    shown["id"], shown["contact_id"] = f"call_{row.uid}", CONTACTS.ref(row.contact)
+    shown["id"], shown["contact_id"] = CALLS.ref(row.uid), CONTACTS.ref(row.contact)
     shown["created_at"] = iso(row.created_at)
     shown["updated_at"] = iso(row.updated_at)
     return {name: shown[name] for name in CALL_FIELDS}
@@ -6141,9 +6059,10 @@ def read_key(more: tuple = ()) -> dict:
 
 
 def add_calls(app: Api, calls: Calls) -> None:
-    """/api/calls/create and /api/calls/list."""
+    """/api/calls."""
+    kind, one = calls.kind, "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
 
-    @app.post("/api/calls/create", needs=("calls:write",))
+    @app.post("/api/calls/create", needs=(kind.write,))
     def create_call(caller: Caller) -> Write:
         document = read_json()
         name = idempotency_key(header(request.environ, "IDEMPOTENCY_KEY"))
@@ -6157,51 +6076,52 @@ def add_calls(app: Api, calls: Calls) -> None:
 
         return Write(calls.create(caller, document, name), created)
 
-    @app.get("/api/calls/list", needs=("calls:read",), lane="long")
+    @app.get("/api/calls/list", needs=(kind.read,), lane="long")
     def list_calls(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 5000)
         before = read_cursor(query)
-        filters = read_call_filters(query)
-        rows, total = calls.page(caller.workspace, filters, before, limit)
+        filters = read_call_filters(calls, caller.workspace, query)
+        total = calls.total(caller.workspace, filters)
+        rows = calls.older(caller.workspace, filters, before, limit)
         return EnvelopeWire.calls(rows, total, limit)
 
-
-def add_call(app: Api, calls: Calls) -> None:
-    """/api/calls/:id."""
-    one = "/api/calls/<ref:re:(?!(?:create|list)$)[^/]+>"
-
-    @app.get(one, needs=("calls:read",))
+    @app.get(one, needs=(kind.read,))
     def get_call(caller: Caller, ref: str) -> str:
-        row = calls.get(caller.workspace, parse_id("call", ref))
-        return EnvelopeWire.call(row)
+        return EnvelopeWire.call(calls.get(caller.workspace, kind.uid(ref)))
 
-    @app.route(one, "PATCH", needs=("calls:write",))
+    @app.route(one, "PATCH", needs=(kind.write,))
     def patch_call(caller: Caller, ref: str) -> Write:
         document = read_json()
 
         def patched(row: CallRow) -> str:
-            if caller.may("calls:read"):
+            if caller.may(kind.read):
                 return EnvelopeWire.call(row)
             sent = {n: document[n] for n in ("status", "duration") if n in document}
-            ref, now = f"call_{row.uid}", micros(calls.clock())
-            return EnvelopeWire.receipt(ref, sent, now)
+            return EnvelopeWire.receipt(kind.ref(row.uid), sent, micros(calls.clock()))
 
-        return Write(calls.patch(caller, parse_id("call", ref), document), patched)
+        return Write(calls.patch(caller, kind.uid(ref), document), patched)
 
 
-def read_call_filters(query: dict) -> CallFilters:
-    status, contact = query.get("status"), query.get("contact_id")
-    if status is not None and status not in STAGE:
-        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
-    if contact is not None:
-        contact = CONTACTS.uid(contact)
-        if contact is None:
+def read_call_filters(calls: Calls, workspace: int, query: dict) -> Filters:
+    columns, times = {}, []
+    if "status" in query:
+        columns["status"] = query["status"]
+        if query["status"] not in STAGE:
+            raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
+    if "contact_id" in query:
+        uid = CONTACTS.uid(query["contact_id"])
+        if uid is None:
             raise InvalidId("contact_id must be the id of a contact", "contact_id")
+        columns["contact_id"] = calls.contacts.number(workspace, uid)
     since, until = read_time(query, "date_from"), read_time(query, "date_to")
-    if until is not None and len(query["date_to"]) == len("2026-07-04"):
-        until += 86_400_000_000 - 1  # a bare date is meant to its end
-    return CallFilters(status, contact, since, until)
+    if since is not None:
+        times.append(("created_at", ">=", since))
+    if until is not None:
+        if len(query["date_to"]) == len("2026-07-04"):
+            until += DAY - 1  # a bare date is meant to its end
+        times.append(("created_at", "<=", until))
+    return Filters(columns=tuple(columns.items()), times=tuple(times))
 
 
 # What a form's field may mean (CONTRACT section 8); the others are kept.
@@ -7463,7 +7383,6 @@ def make_app(
     add_submissions(app, services.submissions)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
-    add_call(app, services.calls)
     add_forms(app, services.submissions)
     for extra in EXTRAS:
         add_extra(app, extra, config)

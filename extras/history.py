@@ -13,8 +13,6 @@ from contactapi import (
     SUBMISSIONS,
     Api,
     Caller,
-    CallRow,
-    Calls,
     Config,
     InvalidCursor,
     NativeWire,
@@ -101,7 +99,7 @@ def add_subject_export(app: Api, events: EventLog, services: Services) -> None:
     def export_subject(caller: Caller, ref: str) -> Iterator[bytes]:
         workspace = caller.workspace
         row = contacts.get(workspace, CONTACTS.uid(ref))
-        called = calls_of(services.calls, row)
+        called = services.calls.some("contact_id = ? ORDER BY created_at", row.id)
         sent = submissions_of(services.submissions, workspace, row)
         told = every_event(events, contacts, workspace, row.uid)
         return streamed(subject_text(row, called, sent, told))
@@ -194,11 +192,6 @@ def every_event(
             events, contacts, workspace, uid, before, 100, True
         )
         yield from rows
-
-
-def calls_of(calls: Calls, contact: Row) -> list:
-    sql = f"{calls.SELECT} WHERE contact_id = ? ORDER BY call.created_at"
-    return list(map(CallRow._make, calls.store.rows(sql, (contact.id,))))
 
 
 def submissions_of(

@@ -33,7 +33,6 @@ from contactapi import (
     log,
     media_type,
     micros,
-    parse_id,
     parse_object,
     read_body,
     refuse_encoded,
@@ -188,13 +187,13 @@ class Placing(Sender):
             raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        row = self.calls.find("call.id = ?", delivery.call)
+        row = self.calls.find("id = ?", delivery.call)
         wanted = row and STAGE[row.status] <= STAGE["queued"]
         return self.twilio.place(row) if wanted else None
 
     def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
         """One that was canceled meanwhile is ended."""
-        row = self.calls.find("call.id = ?", delivery.call)
+        row = self.calls.find("id = ?", delivery.call)
         changes = self.calls.step(row, "queued", None)
         row = self.calls.change(row, BY, {**changes, "sid": reply.text})
         if row.status == "canceled":
@@ -202,7 +201,7 @@ class Placing(Sender):
 
     def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
         """Unless a callback told meanwhile that it was placed after all."""
-        row = self.calls.find("call.id = ?", delivery.call)
+        row = self.calls.find("id = ?", delivery.call)
         if row.sid is None and row.status not in ENDS:
             log.warning("call_%s: %s", row.uid, reply.text)
             changes = {"status": "failed", "reason": reply.text}
@@ -219,7 +218,7 @@ class Ending(Sender):
         self.calls, self.twilio = calls, twilio
 
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        row = self.calls.find("call.id = ?", delivery.call)
+        row = self.calls.find("id = ?", delivery.call)
         try:
             return self.twilio.end(row) if row else None
         except Unanswered as err:
@@ -247,7 +246,7 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
         if not is_twilios(config.twilio_token, url, form, signature):
             unsigned = Forbidden("X-Twilio-Signature does not fit this request")
             app.gate.refuse_stranger(environ, unsigned)
-        work = report(calls, parse_id("call", ref), dict(form))
+        work = report(calls, calls.kind.uid(ref), dict(form))
         return Write(work, lambda _: EnvelopeWire.data("null"))
 
 
@@ -261,7 +260,7 @@ def report(calls: Calls, uid: Optional[str], said: dict) -> Any:
     duration = small_number(said.get("CallDuration", ""))
 
     def work() -> None:
-        row = calls.find("call.uid = ?", uid)
+        row = calls.find("uid = ?", uid)
         if row is None or row.sid not in (None, sid) or row.status in ENDS:
             return
         place = row.sequence + 1 if sequence is None else sequence
