@@ -2073,8 +2073,14 @@ class Store:
         """How many rows the writing connection has changed so far."""
         return self.writing.connection().total_changes
 
-    def contains(self, column: str) -> str:
-        return f"instr({column}, ?) > 0"
+    def test(self, column: str, operator: str, value: Any) -> tuple:
+        """SQL of a Filter, and its parameters."""
+        if operator == "is":
+            name, text = value
+            return self.field_equals(name, json_spellings(text))
+        if operator == "has":
+            return f"instr({column}, ?) > 0", [value]
+        return f"{column} {operator} ?", [value]
 
     def field_equals(self, name: str, spellings: list) -> tuple:
         """SQL that a top-level field is one of these JSON texts, and its parameters."""
@@ -2994,18 +3000,14 @@ class Draft(NamedTuple):
 # -- records
 
 
-class Filters(NamedTuple):
-    """What a list is narrowed to; each part holds together with the others."""
+class Filter(NamedTuple):
+    """What holds of each row of a list: that a column is, by SQL's operator, so to a
+    value; `has` it as a part; or that `fields` has a name which `is` what a text means
+    (the value is both). Columns and operators are ours, never the caller's."""
 
-    natural_keys: tuple = ()
-    key_part: Optional[str] = None
-    words: tuple = ()
-    fields: tuple = ()  # (name, text)
-    times: tuple = ()  # (column, "<" or ">", microseconds)
-    columns: tuple = ()  # (name, value)
-
-
-UNFILTERED = Filters()
+    column: str
+    operator: str
+    value: Any
 
 
 class Page(NamedTuple):
@@ -3128,9 +3130,7 @@ class Listed:
         (last,) = self.store.row(sql, (workspace, start, end))
         return start - 1 if last is None else last
 
-    def oldest_first(
-        self, workspace: int, filters: Filters = UNFILTERED
-    ) -> Iterator[list]:
+    def oldest_first(self, workspace: int, filters: tuple = ()) -> Iterator[list]:
         """All that match, many rows at a time. Each batch is a read of its own: no
         snapshot is held, however slow the reader is."""
         where, params = self._where_in_line(workspace, filters)
@@ -3142,7 +3142,7 @@ class Listed:
             fits = 2**21 * len(rows) // sum(len(row.fields) for row in rows)
             most = max(1, min(1000, 2 * most, fits))  # 2 MiB at a time
 
-    def page(self, workspace: int, filters: Filters, number: int, size: int) -> Page:
+    def page(self, workspace: int, filters: tuple, number: int, size: int) -> Page:
         """One page, newest first, and how many there are in all. Past the middle the
         index is walked from its other end."""
         offset, scans = (number - 1) * size, not self._is_indexed(filters)
@@ -3156,17 +3156,16 @@ class Listed:
         return Page(self._found(where, params, order, size, offset), total)
 
     def older(
-        self, workspace: int, filters: Filters, before: Optional[int], limit: int
+        self, workspace: int, filters: tuple, before: Optional[int], limit: int
     ) -> list:
         """Up to `limit` + 1 records strictly older than `before`, newest first: a page
         costs the same at every depth."""
         if before is not None:
-            before = ("created_at", "<", before)
-            filters = filters._replace(times=(*filters.times, before))
+            filters = (*filters, Filter("created_at", "<", before))
         where, params = self._where_in_line(workspace, filters)
         return self._found(where, params, "DESC", limit + 1, 0)
 
-    def total(self, workspace: int, filters: Filters = UNFILTERED) -> int:
+    def total(self, workspace: int, filters: tuple = ()) -> int:
         """How many match."""
         total = self.tallied(workspace, filters)
         if total is None:
@@ -3175,15 +3174,16 @@ class Listed:
             (total,) = self.store.row(sql, params)
         return total
 
-    def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
+    def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
         """The same, where that is counted as they come and go."""
         return None
 
-    def _is_indexed(self, filters: Filters) -> bool:
+    def _is_indexed(self, filters: tuple) -> bool:
         """Of several columns one index serves the first alone."""
-        one = len(filters.columns) + bool(filters.natural_keys) < 2
-        named = all(name in self.store.indexed for name, _ in filters.fields)
-        return one and named and not filters.words
+        equal = {one.column for one in filters if one.operator == "="}
+        named = {one.value[0] for one in filters if one.operator == "is"}
+        part = any(one.operator == "has" for one in filters)
+        return len(equal) < 2 and named <= {*self.store.indexed} and not part
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int
@@ -3204,7 +3204,7 @@ class Listed:
         return self.some(f"{where} ORDER BY created_at DESC LIMIT ?", *params)
 
     def _capped_page(
-        self, workspace: int, filters: Filters, offset: int, size: int
+        self, workspace: int, filters: tuple, offset: int, size: int
     ) -> Page:
         """One scan finds the page and counts, up to the cap."""
         where, params = self._where(workspace, filters)
@@ -3224,44 +3224,26 @@ class Listed:
             found = self._found(where, params[:1], "DESC", size, 0)
         return Page(found, total, capped)
 
-    def _where_in_line(self, workspace: int, filters: Filters) -> tuple:
+    def _where_in_line(self, workspace: int, filters: tuple) -> tuple:
         """What `_where` gives, for records in the order in which they were created:
         when many were changed since, their index does not help, for it would have them
         sorted for each page."""
         where, params = self._where(workspace, filters)
-        if any(column == "updated_at" for column, _, _ in filters.times):
+        changed = [one for one in filters if one.column == "updated_at"]
+        if changed:
             table = self.kind.table
             sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {where} LIMIT ?)"
             if self.store.row(sql, (*params, self.CAP))[0] == self.CAP:
-                return self._where(workspace, filters, "+updated_at")
+                others = [one for one in filters if one not in changed]
+                unindexed = [one._replace(column="+updated_at") for one in changed]
+                return self._where(workspace, (*others, *unindexed))
         return where, params
 
-    def _where(
-        self, workspace: int, filters: Filters, updated_at: str = "updated_at"
-    ) -> tuple:
-        """SQL and parameters; columns and operators are ours, never the caller's."""
-        parts, params = ["workspace_id = ?"], [workspace]
-        for natural_key in filters.natural_keys:
-            parts.append("natural_key = ?")
-            params.append(natural_key)
-        if filters.key_part is not None:
-            parts.append(self.store.contains("natural_key"))
-            params.append(filters.key_part)
-        for word in filters.words:
-            parts.append(self.store.contains("words"))
-            params.append(word)
-        for name, text in filters.fields:
-            part, values = self.store.field_equals(name, json_spellings(text))
-            parts.append(part)
-            params.extend(values)
-        for column, value in filters.columns:
-            parts.append(f"{column} = ?")
-            params.append(value)
-        for column, operator, moment in filters.times:
-            spelled = updated_at if column == "updated_at" else column
-            parts.append(f"{spelled} {operator} ?")
-            params.append(moment)
-        return " AND ".join(parts), tuple(params)
+    def _where(self, workspace: int, filters: tuple) -> tuple:
+        """SQL and parameters."""
+        tests = [self.store.test(*one) for one in filters]
+        where = " AND ".join(["workspace_id = ?", *(sql for sql, _ in tests)])
+        return where, (workspace, *(value for _, values in tests for value in values))
 
 
 class Filling(NamedTuple):
@@ -3608,8 +3590,8 @@ class Records(Listed):
 
     # lists and figures
 
-    def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
-        if filters != UNFILTERED:
+    def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
+        if filters:
             return None
         row = self.store.row(
             "SELECT total FROM tally WHERE workspace_id = ? AND kind = ?",
@@ -3864,9 +3846,9 @@ class Submissions(Listed):
             counted[state] += total
         return counted
 
-    def tallied(self, workspace: int, filters: Filters) -> Optional[int]:
-        wanted, others = dict(filters.columns), filters._replace(columns=())
-        if others != UNFILTERED or wanted.keys() - {"state", "key"}:
+    def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
+        wanted = {one.column: one.value for one in filters}
+        if wanted.keys() - {"state", "key"}:
             return None
         state, key = wanted.get("state"), wanted.get("key")
         return sum(
@@ -4944,23 +4926,23 @@ def sought_key(kind: Kind, text: str) -> str:
     return kind.clean(text)[1]
 
 
-def read_filters(kind: Kind, pairs: list) -> Filters:
-    """What a list's query narrows it to (CONTRACT section 4)."""
-    keys, words, named, times = set(), (), [], []
+def read_filters(kind: Kind, pairs: list) -> tuple:
+    """What a list's query narrows it to (CONTRACT section 4): Filters."""
+    words, others = [], []
     for name, value in pairs:
         field_name = re.fullmatch(r"filter\[(.*)\]", name, re.DOTALL)
         if name == kind.key or (field_name and field_name[1] == kind.key):
-            keys.add(sought_key(kind, value))
+            others.append(Filter("natural_key", "=", sought_key(kind, value)))
         elif name == "q":
-            words = tuple(search_words(value))
+            words = [Filter("words", "has", word) for word in search_words(value)]
         elif name in TIMES:
-            times.append((*TIMES[name], read_time({name: value}, name)))
+            others.append(Filter(*TIMES[name], read_time({name: value}, name)))
         elif field_name:
-            named.append((field_name[1], value))
-    named, times = tuple(dict.fromkeys(named)), tuple(dict.fromkeys(times))
-    if len(named) > 10:
+            others.append(Filter("fields", "is", (field_name[1], value)))
+    filters = tuple(dict.fromkeys(words + others))
+    if sum(one.column == "fields" for one in filters) > 10:
         raise InvalidRequest("a list takes at most 10 filters", "filter")
-    return Filters(tuple(keys), None, words, named, times)
+    return filters
 
 
 def sought_uid(name: str, prefix: str, text: str) -> str:
@@ -4970,28 +4952,35 @@ def sought_uid(name: str, prefix: str, text: str) -> str:
     return uid
 
 
-def read_list_filters(listed: Listed, workspace: int) -> Filters:
+def read_list_filters(listed: Listed, workspace: int) -> tuple:
     if listed.kind is SUBMISSIONS:
         return read_submission_filters(listed, workspace)
     return read_filters(listed.kind, read_query())
 
 
-def read_submission_filters(submissions: Submissions, workspace: int) -> Filters:
+def read_submission_filters(submissions: Submissions, workspace: int) -> tuple:
     """What the query narrows a list of submissions to (CONTRACT section 8)."""
     pairs = read_query()
     query, shared = dict(pairs), ("email", "q", "created_after", "created_before")
-    columns = {}
-    if "state" in query:
-        columns["state"] = query["state"]
-        if query["state"] not in STATES:
-            raise InvalidRequest(f"state is one of {', '.join(STATES)}", "state")
+    filters = read_filters(SUBMISSIONS, [pair for pair in pairs if pair[0] in shared])
+    filters += read_choice(query, "state", STATES)
     if "key" in query:
-        columns["key"] = f"key_{sought_uid('key', 'key', query['key'])}"
+        ref = f"key_{sought_uid('key', 'key', query['key'])}"
+        filters += (Filter("key", "=", ref),)
     if "contact" in query:
         uid = sought_uid("contact", CONTACTS.prefix, query["contact"])
-        columns["contact_id"] = submissions.contacts.number(workspace, uid)
-    filters = read_filters(SUBMISSIONS, [pair for pair in pairs if pair[0] in shared])
-    return filters._replace(columns=tuple(columns.items()))
+        number = submissions.contacts.number(workspace, uid)
+        filters += (Filter("contact_id", "=", number),)
+    return filters
+
+
+def read_choice(query: dict, name: str, choices: tuple) -> tuple:
+    """The Filter to one of these, where the query names one."""
+    if name not in query:
+        return ()
+    if query[name] not in choices:
+        raise InvalidRequest(f"{name} is one of {', '.join(choices)}", name)
+    return (Filter(name, "=", query[name]),)
 
 
 def client_address(environ: dict, config: Config) -> str:
@@ -5804,7 +5793,7 @@ def add_listed(app: Api, listed: Listed) -> None:
     def list_records(caller: Caller) -> str:
         number, size = read_page()
         filters = read_list_filters(listed, caller.workspace)
-        if filters != UNFILTERED or number * size > DEEP or size > LONG_PAGE:
+        if filters or number * size > DEEP or size > LONG_PAGE:
             go_to("long")
         page = listed.page(caller.workspace, filters, number, size)
         return NativeWire.page(kind, page, number, size)
@@ -5813,7 +5802,7 @@ def add_listed(app: Api, listed: Listed) -> None:
     def get_record(caller: Caller, ref: str) -> str:
         return NativeWire.one(kind, listed.get(caller.workspace, kind.uid(ref)))
 
-    def lines(workspace: int, filters: Filters) -> Iterator[str]:
+    def lines(workspace: int, filters: tuple) -> Iterator[str]:
         return jsonl_file(kind, listed.oldest_first(workspace, filters))
 
     add_export(app, listed, "jsonl", JSONL[0], lines)
@@ -5994,7 +5983,7 @@ def add_read(app: Api, wire: type, records: Records) -> None:
         limit = whole_number(query, "limit", 50, 100)
         before = read_cursor(query)
         filters = read_shape_filters(kind, shape, query)
-        if filters != UNFILTERED or limit > LONG_PAGE:
+        if filters or limit > LONG_PAGE:
             go_to("long")
         rows = records.older(caller.workspace, filters, before, limit)
         return wire.list(kind, rows, limit)
@@ -6004,20 +5993,22 @@ def add_read(app: Api, wire: type, records: Records) -> None:
         return wire.one(kind, records.get(caller.workspace, wire.uid(ref)))
 
 
-def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> Filters:
-    named = tuple((name, query[name]) for name in shape.filters if name in query)
-    text, natural_keys, part, times = query.get(kind.key), (), None, ()
+def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> tuple:
+    """What a read API's query narrows a list to: Filters."""
+    filters, text = [], query.get(kind.key)
     if text is not None and shape.part:
         if len(text) > 200:
             message = f"{kind.key} takes at most 200 characters"
             raise InvalidRequest(message, kind.key)
-        part = fold(text)
+        filters.append(Filter("natural_key", "has", fold(text)))
     elif text is not None:
-        natural_keys = (sought_key(kind, text),)
+        filters.append(Filter("natural_key", "=", sought_key(kind, text)))
+    named = [(name, query[name]) for name in shape.filters if name in query]
+    filters += [Filter("fields", "is", one) for one in named]
     since = read_time(query, "updated_since")
     if since is not None:
-        times = (("updated_at", ">=", since),)
-    return Filters(natural_keys, part, (), named, times)
+        filters.append(Filter("updated_at", ">=", since))
+    return tuple(filters)
 
 
 def add_keys_api(app: Api, keys: Keys) -> None:
@@ -6103,25 +6094,23 @@ def add_calls(app: Api, calls: Calls) -> None:
         return Write(calls.patch(caller, kind.uid(ref), document), patched)
 
 
-def read_call_filters(calls: Calls, workspace: int, query: dict) -> Filters:
-    columns, times = {}, []
-    if "status" in query:
-        columns["status"] = query["status"]
-        if query["status"] not in STAGE:
-            raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
+def read_call_filters(calls: Calls, workspace: int, query: dict) -> tuple:
+    """What the query narrows a list of calls to (CONTRACT section 6)."""
+    filters = read_choice(query, "status", PROGRESS + ENDS)
     if "contact_id" in query:
         uid = CONTACTS.uid(query["contact_id"])
         if uid is None:
             raise InvalidId("contact_id must be the id of a contact", "contact_id")
-        columns["contact_id"] = calls.contacts.number(workspace, uid)
+        number = calls.contacts.number(workspace, uid)
+        filters += (Filter("contact_id", "=", number),)
     since, until = read_time(query, "date_from"), read_time(query, "date_to")
     if since is not None:
-        times.append(("created_at", ">=", since))
+        filters += (Filter("created_at", ">=", since),)
     if until is not None:
         if len(query["date_to"]) == len("2026-07-04"):
             until += DAY - 1  # a bare date is meant to its end
-        times.append(("created_at", "<=", until))
-    return Filters(columns=tuple(columns.items()), times=tuple(times))
+        filters += (Filter("created_at", "<=", until),)
+    return filters
 
 
 # What a form's field may mean (CONTRACT section 8); the others are kept.

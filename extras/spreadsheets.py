@@ -16,7 +16,6 @@ from contactapi import (
     SUBMISSIONS,
     Api,
     Config,
-    Filters,
     InvalidRequest,
     Kind,
     Line,
@@ -58,7 +57,7 @@ def setup(app: Api, services: Services, config: Config) -> None:
 
 
 def add_csv_export(app: Api, listed: Listed) -> None:
-    def write(workspace: int, filters: Filters) -> Iterator[str]:
+    def write(workspace: int, filters: tuple) -> Iterator[str]:
         query = dict(read_query())
         raw, bom = (yes_or_no(query, name) for name in ("raw", "bom"))
         rows = functools.partial(listed.oldest_first, workspace, filters)
