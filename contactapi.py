@@ -76,7 +76,6 @@ try:
     from bottle import (
         Bottle,
         HTTPError,
-        HTTPResponse,
         _closeiter,
         html_escape,
         request,
@@ -2269,6 +2268,19 @@ class Outcome(NamedTuple):
     result: Any
     error: Optional[Exception] = None
 
+    @classmethod
+    def of(cls, work: Callable, *arguments: Any) -> "Outcome":
+        try:
+            return cls(work(*arguments))
+        except Exception as err:
+            return cls(None, err)
+
+    def get(self) -> Any:
+        """The result; raises the error where there is none."""
+        if self.error:
+            raise self.error
+        return self.result
+
 
 class Group:
     """Works that share a transaction, so that one sync of the disk serves them all.
@@ -2287,12 +2299,11 @@ class Group:
         if self.spoiled:
             return Outcome(None, self.spoiled)
         before = self.store.changes()
-        try:
-            return Outcome(self.store.carry_out(work))
-        except Exception as err:
-            if isinstance(err, Unavailable) or self.store.changes() != before:
-                self.spoiled = err
-            return Outcome(None, err)
+        outcome = Outcome.of(self.store.carry_out, work)
+        error, halfway = outcome.error, self.store.changes() != before
+        if error and (halfway or isinstance(error, Unavailable)):
+            self.spoiled = error
+        return outcome
 
     def commit(self) -> None:
         """Unavailable if nothing of it is on the disk."""
@@ -5297,7 +5308,7 @@ def in_pieces(text: str) -> Iterator[bytes]:
     return iter(pieces)
 
 
-def as_answer(environ: dict, err: Exception) -> ApiError:
+def as_api_error(environ: dict, err: Exception) -> ApiError:
     """The error as its client may see it; the log has the rest."""
     where = environ["contactapi.id"]
     if isinstance(err, Unavailable):
@@ -5354,41 +5365,40 @@ class Api(Bottle):
     def whole_answer(self, environ: dict) -> tuple:
         """(status, headers, body), what is to be written included."""
         made = self.answer(environ)
-        if "contactapi.write" not in environ:
-            return made
-        try:
-            outcome = Outcome(self.store.write(environ["contactapi.write"].work))
-        except Exception as err:
-            outcome = Outcome(None, err)
-        return self.written_answer(environ, outcome)
-
-    def answer(self, environ: dict) -> Optional[tuple]:
-        """(status, headers, body). None where it cannot be had yet: the environ says
-        what there is to write first (`contactapi.write`), or in which other lane this
-        request goes on (`contactapi.elsewhere`). Stands in for Bottle's own handler,
-        which would drop the headers of an error."""
-        self.begin(environ)
-        try:
-            made = self.call_route(environ)
-        except Elsewhere as err:
-            environ["contactapi.elsewhere"] = err.lane
-            environ["wsgi.input"].seek(0)  # what was read of it is read again
-            return None
-        except HTTPResponse as err:  # Bottle's own: no such path, a file, a redirect
-            made = err
-        except Exception as err:
-            err = as_answer(environ, err)
-            made = HTTPError(err.status, exception=err)
         if isinstance(made, Write):
-            environ["contactapi.write"] = made
-            return None
-        return self.whole(environ, made)
+            made = self.written(environ, made, Outcome.of(self.store.write, made.work))
+        return made
+
+    def answer(self, environ: dict) -> Any:
+        """(status, headers, body). Where that cannot be had yet: the Write to be done
+        first, for `written`, or the Elsewhere that says in which lane it goes on."""
+        if "contactapi.id" not in environ:
+            self.prepare(environ)
+        return self.attempt(environ, functools.partial(self.call_route, environ))
+
+    def written(self, environ: dict, write: Write, outcome: Outcome) -> tuple:
+        """(status, headers, body) after what there was to write."""
+        return self.attempt(environ, lambda: write.shape(outcome.get()))
+
+    def attempt(self, environ: dict, make: Callable) -> Any:
+        """The answer of what `make` returns or raises, unless that is a Write or an
+        Elsewhere. Stands in for Bottle's own handler: this request is the thread's."""
+        request.bind(environ)
+        response.bind()
+        try:
+            made = make()
+        except Elsewhere as err:
+            environ["wsgi.input"].seek(0)  # what was read of it is read again
+            return err.with_traceback(None)
+        except Exception as err:
+            made = self.failure(err)
+        return made if isinstance(made, Write) else self.whole(environ, made)
 
     def call_route(self, environ: dict) -> Any:
         """Keys and limits first (`needs` names the permissions; a route without it is
         open to all), then the lane, then the route."""
         self.refuse(environ)
-        route, arguments = self.router.match(environ)
+        route, arguments = self.match(environ)
         needs, lane = route.config.get("needs"), route.config.get("lane", "short")
         if needs:
             public = route.config.get("public", False)
@@ -5414,24 +5424,24 @@ class Api(Bottle):
             self.gate.uncount(environ, caller)
             raise
 
-    def written_answer(self, environ: dict, outcome: Outcome) -> tuple:
-        """(status, headers, body) after what there was to write, as `answer`."""
-        self.begin(environ)
+    def match(self, environ: dict) -> tuple:
+        """What Bottle's router finds; NotFound or MethodNotAllowed."""
+        path = environ["PATH_INFO"]
         try:
-            if outcome.error:
-                raise outcome.error
-            made = environ["contactapi.write"].shape(outcome.result)
-        except Exception as err:
-            made = self.error_text(as_answer(environ, err))
-        del environ["contactapi.write"]
-        return self.whole(environ, made)
+            return super().match(environ)
+        except HTTPError as err:
+            if err.status_code == 404:
+                raise NotFound(self.where_to_put(path)) from None
+            allowed = {*err.headers["Allow"].split(","), "OPTIONS"}
+            allowed |= {"HEAD"} if "GET" in allowed else set()
+            allow, said = ", ".join(sorted(allowed)), wire_of(path).wrong_method
+            raise MethodNotAllowed(said, Allow=allow) from None
 
     def whole(self, environ: dict, made: Any) -> tuple:
-        """(status, headers, body) of what a route made, or raised. A stream has its
-        slot until it ends."""
-        if isinstance(made, (str, HTTPError)):
-            leave_slot(environ)
+        """(status, headers, body) of what was made. A stream has its slot until it
+        ends."""
         if isinstance(made, str):
+            leave_slot(environ)
             made = made.encode() if len(made) < PIECE else in_pieces(made)
         body = self._cast(made)
         if environ["REQUEST_METHOD"] == "HEAD" or response.status_code in (204, 304):
@@ -5441,16 +5451,8 @@ class Api(Bottle):
         headers = response.headerlist + self.common_headers(environ)
         return response.status_line, headers, body
 
-    def begin(self, environ: dict) -> None:
-        """Bottle's part of it: this request is the thread's own."""
-        if "contactapi.id" not in environ:
-            self.prepare(environ)
-        environ["bottle.app"] = self
-        request.bind(environ)
-        response.bind()
-
     def prepare(self, environ: dict) -> None:
-        environ["contactapi.began"] = self.clock()
+        environ["bottle.app"], environ["contactapi.began"] = self, self.clock()
         # Random to all but us, and 8 µs sooner than the system's own randomness.
         number = b"%d" % next(self.numbers)
         ref = hashlib.blake2b(number, key=self.secret, digest_size=8)
@@ -5541,20 +5543,22 @@ class Api(Bottle):
     # everything that is no success
 
     def default_error_handler(self, res: HTTPError) -> str:
-        """May not fail: Bottle would answer with a page of its own."""
-        environ, err = request.environ, res.exception
+        """Of a stream that fails before its first byte."""
+        return self.failure(res.exception or res)
+
+    def failure(self, err: Exception) -> str:
+        """The answer to what was raised: a preflight's, or the error's own. What was
+        set for another is forgotten."""
+        environ = request.environ
+        response.bind()
         try:
-            if not isinstance(err, ApiError):
-                err = self.as_api_error(res)
+            err = as_api_error(environ, err)
             if is_preflight(environ, err):
                 return preflight(environ, err)
             if "contactapi.counted" not in environ and request.path != "/healthz":
                 self.gate.show_standing(environ)  # refused before its key was asked for
-        except Unavailable as outage:
-            err = outage
-        except Exception as failure:
-            log_failure(environ["contactapi.id"], failure)
-            err = InternalError()
+        except Exception as another:
+            err = as_api_error(environ, another)
         return self.error_text(err)
 
     def error_text(self, err: ApiError) -> str:
@@ -5567,20 +5571,6 @@ class Api(Bottle):
             title = "Not sent" if request.method == "POST" else status
             return page_of(title, err.message)
         return wire.error(err)
-
-    def as_api_error(self, res: HTTPError) -> ApiError:
-        """What Bottle's router, or Bottle itself, refused."""
-        if res.status_code == 404:
-            return NotFound(self.where_to_put(request.path))
-        if res.status_code == 405:
-            allowed = set(res.headers["Allow"].split(",")) | {"OPTIONS"}
-            allowed |= {"HEAD"} if "GET" in allowed else set()
-            said = wire_of(request.path).wrong_method
-            return MethodNotAllowed(said, Allow=", ".join(sorted(allowed)))
-        if res.status_code < 500:
-            return InvalidRequest()
-        log_failure(request.environ["contactapi.id"], res.exception)
-        return InternalError()
 
 
 STYLE_HASH = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
@@ -6272,6 +6262,7 @@ class Parser:
     read_at = 0.0  # when the last byte was read
     taken_at = 0.0  # when a thread of a lane began with it
     connection = None  # that thread's, by which it can be ended
+    answer = None  # what the app made of it: it may be a Write at first
 
     def __init__(self, app: Api, environ: dict):
         self.app, self.head = app, bytearray()
@@ -6565,8 +6556,7 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """Sends the answer that was made to the request in hand."""
-        environ = self.request.environ
-        status, headers, body = environ["contactapi.answer"]
+        environ, (status, headers, body) = self.request.environ, self.request.answer
         self.server.application.log(environ, status, headers)  # be the client gone
         try:
             self.send_answer(environ, status, headers, body)
@@ -6777,17 +6767,16 @@ class Dispatcher:
             thread.start()
 
     def serve(self, channel: Channel) -> None:
-        environ = channel.request.environ
-        environ["contactapi.lane"] = "short"
-        answer = self.app.answer(environ)
+        request = channel.request
+        request.environ["contactapi.lane"] = "short"
+        request.answer = made = self.app.answer(request.environ)
         self.writer.pass_by()
-        if answer is not None:
-            environ["contactapi.answer"] = answer
-            channel.server.release(channel)
-        elif "contactapi.write" in environ:
+        if isinstance(made, Write):
             self.writer.add(channel)
+        elif isinstance(made, Elsewhere):
+            self.lanes[made.lane].put(channel)
         else:
-            self.lanes[environ.pop("contactapi.elsewhere")].put(channel)
+            channel.server.release(channel)
 
     def is_busy(self) -> bool:
         """Whether a thread has a task still."""
@@ -6824,7 +6813,7 @@ class Writer:
     def run(self) -> None:
         while (errand := self.errands.get()) is not None:
             work, next_step = errand
-            self.server.put(next_step, failure_of(work))
+            self.server.put(next_step, Outcome.of(work).error)
 
     def send_away(self, work: Callable, next_step: Callable) -> None:
         self.away = True
@@ -6842,8 +6831,8 @@ class Writer:
             self.open()
         while self.waiting and self.group and not self.away and not self.is_full():
             channel = self.waiting.popleft()
-            write = channel.request.environ["contactapi.write"]
-            self.members.append((channel, self.group.add(write.work)))
+            outcome = self.group.add(channel.request.answer.work)
+            self.members.append((channel, outcome))
 
     def open(self) -> None:
         try:
@@ -6861,7 +6850,7 @@ class Writer:
         """Another process has the lock, maybe for seconds: who asks for what is not
         there need not wait for that."""
         for channel in channels:
-            failure = failure_of(channel.request.environ["contactapi.write"].look)
+            failure = Outcome.of(channel.request.answer.look).error
             if failure and channel in self.waiting:
                 self.waiting.remove(channel)
                 self.answer(channel, Outcome(None, failure))
@@ -6921,16 +6910,9 @@ class Writer:
             self.answer(channel, outcome)
 
     def answer(self, channel: Channel, outcome: Outcome) -> None:
-        environ = channel.request.environ
-        environ["contactapi.answer"] = self.app.written_answer(environ, outcome)
+        request = channel.request
+        request.answer = self.app.written(request.environ, request.answer, outcome)
         self.server.release(channel)
-
-
-def failure_of(work: Callable) -> Optional[Exception]:
-    try:
-        work()
-    except Exception as err:
-        return err
 
 
 class Lane:
@@ -6996,7 +6978,7 @@ class Lane:
         """The answer is sent from here, too: it may be large, or a stream."""
         environ["contactapi.lane"] = self.name
         if channel.connected:
-            environ["contactapi.answer"] = self.app.whole_answer(environ)
+            channel.request.answer = self.app.whole_answer(environ)
             channel.service()
 
     def end_overdue(self, now: float) -> None:
