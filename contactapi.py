@@ -61,7 +61,7 @@ import unicodedata
 import uuid
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase as fnmatch
@@ -157,21 +157,8 @@ def text_like(pattern: str, shape: str) -> Callable:
 a_port = a_number(0, 65535)
 a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
 a_log_format = text_like("text|json", "text or json")
-an_account = text_like(
-    "[A-Za-z0-9]{2,64}", "an account SID: AC and 32 hexadecimal digits"
-)
 a_secret_key = text_like(
     "ck_secret_[!-~]{24,200}", "ck_secret_ and at least 24 more characters"
-)
-# (scheme, user, password, host, port); a password may stand there as it is.
-SMTP_URL = (
-    r"(smtps?)://(?:([!-9;-~]+):([!-~]+)@)?"
-    r"(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?/?"
-)
-a_mail_server = text_like(SMTP_URL, "smtp://user:password@host:587 or smtps://…")
-a_sender = text_like(
-    r"[^\s<>@]+@[^\s<>@]+|[^<>\0-\x1f]*<[^\s<>@]+@[^\s<>@]+>",
-    "an address, or `Name <address>`",
 )
 
 
@@ -223,14 +210,6 @@ def a_base_url(text: str) -> str:
     return a_url(text).rstrip("/")
 
 
-def some_prefixes(text: str) -> tuple:
-    """The beginnings of the numbers that may be called; `*` is any."""
-    prefixes = tuple(part.strip() for part in text.split(","))
-    if text != "*" and not all(re.fullmatch(r"\+[0-9]{1,15}", p) for p in prefixes):
-        raise ValueError("+44,+49 or *")
-    return ("+",) if text == "*" else prefixes
-
-
 def some_fields(text: str) -> tuple:
     """Names that SQL can spell, so no quotes, backslashes or control characters."""
     names = tuple(
@@ -242,148 +221,88 @@ def some_fields(text: str) -> tuple:
 
 
 class Setting(NamedTuple):
-    variable: str
+    """What a variable of the environment may be, and what for."""
+
     cast: Callable
-    default: Optional[str]
+    default: Optional[str]  # the text where none is given
     about: str
 
 
-class Config(SimpleNamespace):
-    """Every setting: a row each, or two. `--help` and the README's table come from
-    them; an instance has the values."""
-
-    # fmt: off
-    port = Setting("PORT", a_port, "8080", "the port to listen on")
-    host = Setting("CONTACTAPI_HOST", str, "127.0.0.1", "the address to listen on")
-    database = Setting("DATABASE_URL", a_database, "sqlite:///contacts.db",
-        "where the data is kept")
-    secret_key = Setting("CONTACTAPI_SECRET_KEY", a_secret_key, None,
-        "a secret key of your own choice for the workspace `default`, valid while set")
-    rate_limit = Setting("CONTACTAPI_RATE_LIMIT", a_rate, "100/60",
-        "requests/seconds per key, or `off`")
-    max_body = Setting("CONTACTAPI_MAX_BODY", a_number(1024, 2**26), "65536",
-        "bytes of a request's body, and of a record's fields")
-    threads = Setting("CONTACTAPI_THREADS", a_number(1, 256), "8",
-        "one for what is short, the others for what may take long")
-    trusted_proxy = Setting("CONTACTAPI_TRUSTED_PROXY", some_proxies, None,
-        "the address whose X-Forwarded-* is believed; `*` on Heroku-style platforms")
-    proxy_hops = Setting("CONTACTAPI_PROXY_HOPS", a_number(1, 20), "1",
-        "how many proxies stand before the server")
-    client_ip_header = Setting("CONTACTAPI_CLIENT_IP_HEADER", a_header, None,
-        "where the trusted proxy names the client, if not in X-Forwarded-For")
-    retention_days = Setting("CONTACTAPI_RETENTION_DAYS", a_number(1, 36500), None,
-        "contacts that nobody touched for so long are deleted")
-    history_days = Setting("CONTACTAPI_HISTORY_DAYS", a_number(1, 36500), "365",
-        "how long events are kept")
-    captcha_url = Setting("CONTACTAPI_CAPTCHA_URL", a_url, None,
-        "where a captcha's service is asked: its siteverify address")
-    captcha_secret = Setting("CONTACTAPI_CAPTCHA_SECRET", str, None, "its secret")
-    backup_dir = Setting("CONTACTAPI_BACKUP_DIR", str, None,
-        "a backup is put there every night, seven are kept")
-    index_fields = Setting("CONTACTAPI_INDEX_FIELDS", some_fields, "",
-        "fields (comma-separated) whose `filter[…]` is indexed")
-    public_url = Setting("CONTACTAPI_PUBLIC_URL", a_base_url, None,
-        "this server's own URL as others see it")
-    call_prefixes = Setting("CONTACTAPI_CALL_PREFIXES", some_prefixes, None,
-        "where Twilio may call: `+44,+49`, or `*`")
-    calls_per_day = Setting("CONTACTAPI_CALLS_PER_DAY", a_number(0), "100",
-        "calls through Twilio, all workspaces together")
-    twilio_sid = Setting("TWILIO_ACCOUNT_SID", an_account, None,
-        "the account that places calls")
-    twilio_token = Setting("TWILIO_AUTH_TOKEN", str, None, "its auth token")
-    twilio_voice_url = Setting("TWILIO_VOICE_URL", a_url, None,
-        "the TwiML that a call runs")
-    twilio_from = Setting("TWILIO_FROM_NUMBER", a_from_number, None,
-        "calls come from here unless they say")
-    twilio_base = Setting("TWILIO_API_BASE", a_base_url, "https://api.twilio.com",
-        "another region, or a test double")
-    smtp_url = Setting("CONTACTAPI_SMTP_URL", a_mail_server, None,
-        "the server that sends mail: `smtp://user:password@host:587`, or `smtps://…`")
-    mail_from = Setting("CONTACTAPI_MAIL_FROM", a_sender, None,
-        "whom mail comes from: an address, or `Name <address>`")
-    mails_per_day = Setting("CONTACTAPI_MAILS_PER_DAY", a_number(1), "1000",
-        "all mail of the server")
-    log_format = Setting("CONTACTAPI_LOG", a_log_format, "text",
-        "`text`, or `json` lines")
-    # fmt: on
-
-    @classmethod
-    def rows(cls) -> dict:
-        return {n: row for n, row in vars(cls).items() if isinstance(row, Setting)}
-
-    @classmethod
-    def from_env(cls, environ: dict) -> "Config":
-        """The only reader of the environment. Raises Mistake, naming the variable."""
-        config, rows = cls(), cls.rows()
-        refuse_unknown(environ, [row.variable for row in rows.values()])
-        for name, (variable, cast, default, _) in rows.items():
-            text = environ.get(variable) or default
-            try:
-                setattr(config, name, None if text is None else cast(text))
-            except ValueError as err:
-                raise Mistake(f"{variable} cannot be read: give {err}") from None
-        if config.client_ip_header and not config.trusted_proxy:
-            message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
-            raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
-        for extra in EXTRAS:
-            extra.refuse_half(config)
-        return config
-
-    def has(self, variable: str) -> bool:
-        names = (n for n, row in self.rows().items() if row.variable == variable)
-        return bool(getattr(self, next(names)))
-
-    @classmethod
-    def table(cls) -> list:
-        """(variable, default, help) of every setting, for --help and the README."""
-        rows = cls.rows().values()
-        return [(row.variable, row.default or "none", row.about) for row in rows]
-
-
-def refuse_unknown(environ: dict, known: list) -> None:
-    for name in environ:
-        # Container platforms inject some for a service that is named contactapi.
-        injected = re.match(r"CONTACTAPI_(PORT|SERVICE_)", name)
-        if name.startswith("CONTACTAPI_") and name not in known and not injected:
-            import difflib  # for this mistake alone, and 250 KB
-
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
+# fmt: off
+SETTINGS = {
+    "PORT": Setting(a_port, "8080", "the port to listen on"),
+    "CONTACTAPI_HOST": Setting(str, "127.0.0.1", "the address to listen on"),
+    "DATABASE_URL": Setting(a_database, "sqlite:///contacts.db",
+        "where the data is kept"),
+    "CONTACTAPI_SECRET_KEY": Setting(a_secret_key, None,
+        "a secret key of your own choice for the workspace `default`, valid while set"),
+    "CONTACTAPI_RATE_LIMIT": Setting(a_rate, "100/60",
+        "requests/seconds per key, or `off`"),
+    "CONTACTAPI_MAX_BODY": Setting(a_number(1024, 2**26), "65536",
+        "bytes of a request's body, and of a record's fields"),
+    "CONTACTAPI_THREADS": Setting(a_number(1, 256), "8",
+        "one for what is short, the others for what may take long"),
+    "CONTACTAPI_TRUSTED_PROXY": Setting(some_proxies, None,
+        "the address whose X-Forwarded-* is believed; `*` on Heroku-style platforms"),
+    "CONTACTAPI_PROXY_HOPS": Setting(a_number(1, 20), "1",
+        "how many proxies stand before the server"),
+    "CONTACTAPI_CLIENT_IP_HEADER": Setting(a_header, None,
+        "where the trusted proxy names the client, if not in X-Forwarded-For"),
+    "CONTACTAPI_RETENTION_DAYS": Setting(a_number(1, 36500), None,
+        "contacts that nobody touched for so long are deleted"),
+    "CONTACTAPI_HISTORY_DAYS": Setting(a_number(1, 36500), "365",
+        "how long events are kept"),
+    "CONTACTAPI_INDEX_FIELDS": Setting(some_fields, "",
+        "fields (comma-separated) whose `filter[…]` is indexed"),
+    "CONTACTAPI_PUBLIC_URL": Setting(a_base_url, None,
+        "this server's own URL as others see it"),
+    "CONTACTAPI_LOG": Setting(a_log_format, "text", "`text`, or `json` lines"),
+    "TWILIO_FROM_NUMBER": Setting(a_from_number, None,
+        "calls come from here unless they say"),
+}
+# fmt: on
 
 
 # -- extras: what not everyone needs
 
 
 class Extra(NamedTuple):
-    """A module of the folder extras/. Its settings are rows of Config, so that they are
-    known without it; it imports from `contactapi` what it needs, and its
-    `setup(app, services, config)` adds routes to the app, senders to the outbox, work
-    to hours and nights. One for files has for the commands `charset(name)`, None for an
-    encoding that it cannot read, `read_file(file, records, args)`, which gives lines,
-    and `write_file(listed, workspace, args)`, which gives text. One with commands has
-    COMMANDS: by name, what gives the parser of one its arguments and its `run`."""
+    """A module of the folder extras/. It imports from `contactapi` what it needs, and
+    its `setup(app, services, config)` adds routes to the app, senders to the outbox,
+    work to hours and nights. One with settings has their rows in SETTINGS; here are
+    their names, known without it. One for files has for the commands `charset(name)`,
+    None for an encoding that it cannot read, `read_file(file, records, args)`, which
+    gives lines, and `write_file(listed, workspace, args)`, which gives text. One with
+    commands has COMMANDS: by name, what gives the parser of one its arguments and its
+    `run`."""
 
     module: str
     purpose: str
     asked_by: tuple = ()  # settings: with any of them it is wanted, and needs them all
     needs: tuple = ()  # settings that it needs beside those
-    files: tuple = ()  # how the names of its files end: used if it is there, not needed
-    paths: tuple = ()  # what it serves, likewise
+    takes: tuple = ()  # settings of its own that may be left out
+    paths: tuple = ()  # what it serves: used if it is there, 404 with what to do if not
     listens: bool = False  # whether its `listen(services)` hears of events, everywhere
     commands: dict = {}  # name: what --help says of it; loaded when one is asked for
 
-    def is_wanted(self, config: Config) -> bool:
-        return any(config.has(name) for name in self.asked_by)
+    @property
+    def variables(self) -> list:
+        """Its own settings: of the core's it may need some."""
+        named = (*self.asked_by, *self.needs, *self.takes)
+        return [name for name in named if name not in SETTINGS]
 
-    def places(self, kinds: list) -> list:
-        """The paths that are 404 where it is not there."""
-        named = itertools.product(kinds, self.files)
-        return [*self.paths, *(f"/v1/{kind}{end}" for kind, end in named)]
+    def settings(self) -> dict:
+        """Its rows; where it is not there any text will do, and what it is for says
+        what to do."""
+        try:
+            return self.load().SETTINGS if self.variables else {}
+        except Mistake as err:
+            return dict.fromkeys(self.variables, Setting(str, None, str(err)))
 
-    def refuse_half(self, config: Config) -> None:
+    def refuse_half(self, environ: dict) -> None:
         needed = (*self.asked_by, *self.needs)
-        missing = [name for name in needed if not config.has(name)]
-        if missing and self.is_wanted(config):
+        missing = [name for name in needed if not environ.get(name)]
+        if missing:
             raise Mistake(f"to {self.purpose}, set {', '.join(missing)} too")
 
     def load(self) -> Any:
@@ -431,6 +350,7 @@ EXTRAS = (
         "call through Twilio",
         ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_VOICE_URL"),
         needs=("CONTACTAPI_PUBLIC_URL", "CONTACTAPI_CALL_PREFIXES"),
+        takes=("CONTACTAPI_CALLS_PER_DAY", "TWILIO_API_BASE"),
     ),
     Extra(
         "captcha",
@@ -442,6 +362,7 @@ EXTRAS = (
         "mail",
         "send mail",
         ("CONTACTAPI_SMTP_URL", "CONTACTAPI_MAIL_FROM"),
+        takes=("CONTACTAPI_MAILS_PER_DAY",),
         commands={"mail": "send a test mail, and print the server's words"},
     ),
     Extra(
@@ -449,7 +370,7 @@ EXTRAS = (
         "read what happened",
         paths=("/v1/events", "/v1/stats", "/v1/*/*/history", "/v1/*/*/export"),
     ),
-    Extra("spreadsheets", "read and write CSV", files=(".csv",)),
+    Extra("spreadsheets", "read and write CSV", paths=("/v1/*.csv",)),
     Extra(
         "pages",
         "serve pages/",
@@ -466,9 +387,67 @@ EXTRAS = (
 )
 
 
+# -- what is set
+
+
+class Config(SimpleNamespace):
+    """The value of every setting, by the variable's name in lower case, CONTACTAPI_
+    left out; None for those of an extra of which none is given. `extras` are those
+    that are asked for."""
+
+    @classmethod
+    def from_env(cls, environ: dict) -> "Config":
+        """The only reader of the environment. Raises Mistake, naming the variable."""
+        known = [*SETTINGS, *(name for extra in EXTRAS for name in extra.variables)]
+        refuse_unknown(environ, known)
+        config = cls(**dict.fromkeys(map(name_of, known)))
+        given = [extra for extra in EXTRAS if any(map(environ.get, extra.variables))]
+        for variable, (cast, default, _) in rows_of(given).items():
+            text = environ.get(variable) or default
+            try:
+                value = None if text is None else cast(text)
+            except ValueError as err:
+                raise Mistake(f"{variable} cannot be read: give {err}") from None
+            setattr(config, name_of(variable), value)
+        if config.client_ip_header and not config.trusted_proxy:
+            message = "CONTACTAPI_CLIENT_IP_HEADER could be forged by anyone: set "
+            raise Mistake(message + "CONTACTAPI_TRUSTED_PROXY too, or neither")
+        config.extras = [e for e in given if any(map(environ.get, e.asked_by))]
+        for extra in config.extras:
+            extra.refuse_half(environ)
+        return config
+
+    @classmethod
+    def table(cls) -> list:
+        """(variable, default, help) of every setting, for --help and the README."""
+        rows = rows_of(EXTRAS).items()
+        return [(name, row.default or "none", row.about) for name, row in rows]
+
+
+def name_of(variable: str) -> str:
+    return variable.removeprefix("CONTACTAPI_").lower()
+
+
+def rows_of(extras: Iterable) -> dict:
+    """The settings of the core and of these."""
+    theirs = (extra.settings().items() for extra in extras)
+    return dict(itertools.chain(SETTINGS.items(), *theirs))
+
+
+def refuse_unknown(environ: dict, known: list) -> None:
+    for name in environ:
+        # Container platforms inject some for a service that is named contactapi.
+        injected = re.match(r"CONTACTAPI_(PORT|SERVICE_)", name)
+        if name.startswith("CONTACTAPI_") and name not in known and not injected:
+            import difflib  # for this mistake alone, and 250 KB
+
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise Mistake(f"{name} is not a setting; did you mean {nearest}?")
+
+
 def load_extras(config: Config) -> list:
     """The modules that this configuration asks for."""
-    return [extra.load() for extra in EXTRAS if extra.is_wanted(config)]
+    return [extra.load() for extra in config.extras]
 
 
 ###############################################################################
@@ -4157,7 +4136,7 @@ class Calls(Listed):
             raise InvalidRequest("contact_id is required", "contact_id")
         phone = clean_phone(document.get("phone_number"), "phone_number")
         if from_number is None:
-            from_number = self.config.twilio_from
+            from_number = self.config.twilio_from_number
         if from_number is not None or self.dialler:
             clean_phone(from_number, "from_number", FROM_NUMBER)
         return CONTACTS.uid(contact), phone, from_number
@@ -7305,7 +7284,7 @@ def url_of(sock: socket.socket) -> str:
 def open_services(
     config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Services:
-    store = open_database(config.database)
+    store = open_database(config.database_url)
     events, outbox = Events(store, NativeWire), None
     with contextlib.suppress(Mistake):  # whoever sends something will name it
         outbox = OUTBOX.load().Outbox(store, clock)
@@ -7363,14 +7342,14 @@ def make_app(
 def add_extra(app: Api, extra: Extra, config: Config) -> None:
     """One that is wanted, or may be asked for by its paths: where such a one cannot be
     had they say what to do."""
-    wanted, places = extra.is_wanted(config), extra.places(app.services.listed)
-    if wanted or places:
+    wanted = extra in config.extras
+    if wanted or extra.paths:
         try:
             extra.load().setup(app, app.services, config)
         except Mistake as err:
             if wanted:
                 raise
-            app.absent.update(dict.fromkeys(places, str(err)))
+            app.absent.update(dict.fromkeys(extra.paths, str(err)))
 
 
 class Housekeeper(threading.Thread):
@@ -7456,7 +7435,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     give_memory_back()  # what the start took
-    announce(config, services, url_of(sock))
+    announce(services, url_of(sock))
     threads = [Housekeeper(config, services)]
     if services.outbox and services.outbox.senders:
         threads.append(services.outbox.worker())
@@ -7469,12 +7448,13 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     log.info("stopped")
 
 
-def announce(config: Config, services: Services, url: str) -> None:
+def announce(services: Services, url: str) -> None:
     """Where it listens, on what, and whatever else an operator is to know first."""
-    log.info("contactapi %s listens on %s, database %s", VERSION, url, config.database)
-    if warning := open_to_others(config.database):
-        log.warning("%s: %s", config.database, warning)
-    offer_keys(config, services, url)
+    path = services.store.path
+    log.info("contactapi %s listens on %s, database %s", VERSION, url, path)
+    if warning := open_to_others(path):
+        log.warning("%s: %s", path, warning)
+    offer_keys(services, url)
 
 
 def give_memory_back() -> None:
@@ -7517,13 +7497,13 @@ A form for a page on http://localhost (python3 -m http.server serves those of a 
 """
 
 
-def offer_keys(config: Config, services: Services, url: str) -> None:
+def offer_keys(services: Services, url: str) -> None:
     """The first start at a terminal makes two keys and shows them there, once."""
     if services.keys.list():
         return
     if not sys.stdout.isatty():
         hint = "DATABASE_URL=sqlite:///%s contactapi.py keys create --type secret"
-        log.warning("there is no key yet: " + hint, config.database)
+        log.warning("there is no key yet: " + hint, services.store.path)
         return
     caller = operator("first start", services.workspaces.find("default"))
     _, token = services.keys.create(caller, "secret", "first secret key")
@@ -7531,6 +7511,12 @@ def offer_keys(config: Config, services: Services, url: str) -> None:
         caller, "publishable", "first publishable key", domains=("localhost",)
     )
     print(FIRST_KEYS.format(token=token, public=public, url=url), flush=True)
+
+
+def given(args: argparse.Namespace, *names: str) -> dict:
+    """Those of these arguments that were given."""
+    there = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in there.items() if value is not None}
 
 
 def on_database(made: bool) -> Callable:
@@ -7541,8 +7527,8 @@ def on_database(made: bool) -> Callable:
     def wrap(work: Callable) -> Callable:
         @functools.wraps(work)
         def command(config: Config, args: argparse.Namespace) -> None:
-            if not made and not os.path.exists(config.database):
-                raise Mistake(f"{config.database} is not there")
+            if not made and not os.path.exists(config.database_url):
+                raise Mistake(f"{config.database_url} is not there")
             services = open_services(config)
             try:
                 work(services, args)
@@ -7556,7 +7542,7 @@ def on_database(made: bool) -> Callable:
 
 @on_database(made=True)
 def keys_create(services: Services, args: argparse.Namespace) -> None:
-    wanted = {"type": args.type, "permissions": args.permission, **key_settings(args)}
+    wanted = given(args, "type", "permissions", *CHANGEABLE)
     clean_key(**wanted)  # before a workspace is made for it
     caller = operator("cli", services.workspaces.ensure(args.workspace))
     _, token = services.keys.create(caller, **wanted)
@@ -7565,13 +7551,8 @@ def keys_create(services: Services, args: argparse.Namespace) -> None:
 
 @on_database(made=True)
 def keys_update(services: Services, args: argparse.Namespace) -> None:
-    print(services.keys.update(operator("cli"), args.key_id, key_settings(args)).ref)
-
-
-def key_settings(args: argparse.Namespace) -> dict:
-    """Those that were given."""
-    given = {name: getattr(args, name) for name in CHANGEABLE}
-    return {name: value for name, value in given.items() if value is not None}
+    sent = given(args, *CHANGEABLE)
+    print(services.keys.update(operator("cli"), args.key_id, sent).ref)
 
 
 @on_database(made=True)
@@ -7600,6 +7581,10 @@ def keys_list(services: Services, args: argparse.Namespace) -> None:
 # -- main
 
 
+# What can be said to `serve` instead of in the environment.
+FLAGS = {"--host": "CONTACTAPI_HOST", "--port": "PORT", "--database": "DATABASE_URL"}
+
+
 class Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise Mistake(f"{message}; see --help", 2)
@@ -7626,14 +7611,10 @@ def a_switch(text: str) -> bool:
 
 def parser(asked: str) -> argparse.ArgumentParser:
     """`asked` is the command: of the others that extras bring, only the names."""
-    rows = Config.table()
-    width = max(len(row[0]) for row in rows)
-    lines = [f"  {name:{width}}  {about} ({default})" for name, default, about in rows]
     top = Arguments(
         prog="contactapi.py",
         description="A contact store and form backend in one file.",
-        epilog="environment (default, which an empty value means too):\n"
-        + "\n".join(lines),
+        epilog=about_settings() if asked.startswith("-") else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.set_defaults(usage=False)  # whether what cannot be is a mistake of usage: 2
@@ -7649,6 +7630,15 @@ def parser(asked: str) -> argparse.ArgumentParser:
     return top
 
 
+def about_settings() -> str:
+    """For --help, which loads every extra that has settings."""
+    rows = Config.table()
+    width = max(len(row[0]) for row in rows)
+    lines = [f"  {name:{width}}  {about} ({default})" for name, default, about in rows]
+    title = "environment (default, which an empty value means too):"
+    return "\n".join([title, *lines])
+
+
 def add_command(commands: Any, name: str, run: Callable, about: str) -> Any:
     command = commands.add_parser(name, help=about)
     command.set_defaults(run=run)
@@ -7658,10 +7648,10 @@ def add_command(commands: Any, name: str, run: Callable, about: str) -> Any:
 def add_serve_command(commands: Any) -> None:
     about = "serve the API (the default command)"
     command = add_command(commands, "serve", serve, about)
-    command.add_argument("--host", help="CONTACTAPI_HOST")
-    command.add_argument("--port", type=option(a_port), help="PORT")
-    url = option(a_database)
-    command.add_argument("--database", metavar="URL", type=url, help="DATABASE_URL")
+    for flag, name in FLAGS.items():
+        cast = option(SETTINGS[name].cast)
+        value = flag.strip("-").upper()
+        command.add_argument(flag, dest=name, metavar=value, type=cast, help=name)
 
 
 def add_key_commands(commands: Any) -> None:
@@ -7672,7 +7662,9 @@ def add_key_commands(commands: Any) -> None:
     create = add_command(actions, "create", keys_create, about)
     create.add_argument("--type", required=True, choices=list(TOKEN_PREFIX))
     known = ", ".join(known_permissions())
-    create.add_argument("--permission", action="append", default=[], help=known)
+    create.add_argument(
+        "--permission", dest="permissions", action="append", default=[], help=known
+    )
     create.add_argument("--workspace", default="default", help="made if not there")
     update = add_command(actions, "update", keys_update, "change a key")
     for action in (create, update):
@@ -7727,11 +7719,8 @@ def start_logging(log_format: str) -> None:
 
 
 def run_command(args: argparse.Namespace) -> None:
-    given = {"CONTACTAPI_HOST": "host", "PORT": "port", "DATABASE_URL": "database"}
-    options = {name: getattr(args, option, None) for name, option in given.items()}
-    environ = {**os.environ, **{n: v for n, v in options.items() if v is not None}}
-    config = Config.from_env(environ)
-    start_logging(config.log_format)
+    config = Config.from_env({**os.environ, **given(args, *FLAGS.values())})
+    start_logging(config.log)
     try:
         args.run(config, args)
     except Unavailable as err:
@@ -7766,7 +7755,7 @@ def main(argv: Optional[list] = None) -> int:
 
 
 def status_of(argv: list) -> int:
-    if not argv or argv[0] in ("--host", "--port", "--database"):
+    if not argv or argv[0] in FLAGS:
         argv = ["serve", *argv]
     try:
         run_command(parser(argv[0]).parse_args(argv))

@@ -30,15 +30,25 @@ from contactapi import (
     Post,
     RateLimited,
     Services,
+    Setting,
     Store,
     UnknownForm,
     Verdict,
+    a_url,
     dump,
     go_to,
     log,
     origin_allowed,
     parse_object,
 )
+
+# fmt: off
+SETTINGS = {
+    "CONTACTAPI_CAPTCHA_URL": Setting(a_url, None,
+        "where a captcha's service is asked: its siteverify address"),
+    "CONTACTAPI_CAPTCHA_SECRET": Setting(str, None, "its secret"),
+}
+# fmt: on
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

@@ -1,5 +1,5 @@
 """Records from and to files: the commands `import` and `export`. JSON Lines is ours,
-any other format that of an extra (`files`)."""
+any other format that of an extra (its path `/v1/*.csv`)."""
 
 import argparse
 import os
@@ -124,13 +124,15 @@ def a_data_file(text: str) -> None:
 
 
 def an_encoding(text: str) -> None:
-    if extra_for(".csv").load().charset(text) is None:
+    if extra_for("x.csv").load().charset(text) is None:
         raise ValueError("utf-8, utf-16, windows-1252, shift_jis …")
 
 
 def extra_for(file: str) -> Optional[Extra]:
-    """The one that reads and writes files of this name; none for JSON Lines."""
-    return next((e for e in EXTRAS if file.lower().endswith(e.files)), None)
+    """The one that serves records in files of this name, and reads and writes them;
+    none for JSON Lines."""
+    place = "/v1/*" + os.path.splitext(file)[1].lower()
+    return next((extra for extra in EXTRAS if place in extra.paths), None)
 
 
 OF_CSV = ("encoding", "column", "raw", "bom")

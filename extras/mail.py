@@ -5,6 +5,7 @@ is asked (extras/confirm.py). Letters are said to the server by extras/smtp.py."
 import argparse
 import functools
 import importlib.util
+import re
 import secrets
 import time
 from typing import Optional
@@ -18,10 +19,13 @@ from contactapi import (
     Config,
     Mistake,
     Services,
+    Setting,
     SubmissionRow,
+    a_number,
     is_email,
     iso,
     option,
+    text_like,
 )
 from extras.confirm import add_confirmation
 from extras.letters import (
@@ -40,6 +44,34 @@ if not importlib.util.find_spec("extras.smtp"):  # imported when something is se
 
 NOTIFY, SUMMARY, REMIND = "notify", "summary", "remind"
 MOST_AN_HOUR, SUBJECTS = 30, 50
+
+
+def a_mail_server(text: str) -> tuple:
+    """(scheme, user, password, host, port); a password may stand there as it is."""
+    match = re.fullmatch(
+        r"(smtps?)://(?:([!-9;-~]+):([!-~]+)@)?"
+        r"(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?/?",
+        text,
+    )
+    if not match:
+        raise ValueError("smtp://user:password@host:587 or smtps://…")
+    return match.groups()
+
+
+a_sender = text_like(
+    r"[^\s<>@]+@[^\s<>@]+|[^<>\0-\x1f]*<[^\s<>@]+@[^\s<>@]+>",
+    "an address, or `Name <address>`",
+)
+# fmt: off
+SETTINGS = {
+    "CONTACTAPI_SMTP_URL": Setting(a_mail_server, None,
+        "the server that sends mail: `smtp://user:password@host:587`, or `smtps://…`"),
+    "CONTACTAPI_MAIL_FROM": Setting(a_sender, None,
+        "whom mail comes from: an address, or `Name <address>`"),
+    "CONTACTAPI_MAILS_PER_DAY": Setting(a_number(1), "1000",
+        "all mail of the server"),
+}
+# fmt: on
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

@@ -20,7 +20,7 @@ from html import escape
 from typing import Any
 from urllib.parse import unquote
 
-from contactapi import SMTP_URL, Config, ascii_host
+from contactapi import Config, ascii_host
 from extras.letters import Letter, spelled
 from extras.senders import NotTaken, Refused, Reply
 
@@ -161,8 +161,7 @@ class MailServer:
     STEP, WHOLE = 15, 45  # seconds for each answer, and for all of a delivery
 
     def __init__(self, config: Config):
-        parts = re.fullmatch(SMTP_URL, config.smtp_url).groups()
-        scheme, user, password, host, port = parts
+        scheme, user, password, host, port = config.smtp_url
         self.secure, self.host = scheme == "smtps", host.strip("[]")
         self.port = int(port or (465 if self.secure else 587 if user else 25))
         self.login = user and (unquote(user), unquote(password))

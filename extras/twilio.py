@@ -28,7 +28,11 @@ from contactapi import (
     InvalidRequest,
     RateLimited,
     Services,
+    Setting,
     Write,
+    a_base_url,
+    a_number,
+    a_url,
     header,
     log,
     media_type,
@@ -36,10 +40,37 @@ from contactapi import (
     parse_object,
     read_body,
     refuse_encoded,
+    text_like,
 )
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 BY = "twilio"  # who did it, in the event log
+
+
+def some_prefixes(text: str) -> tuple:
+    """The beginnings of the numbers that may be called; `*` is any."""
+    prefixes = tuple(part.strip() for part in text.split(","))
+    if text != "*" and not all(re.fullmatch(r"\+[0-9]{1,15}", p) for p in prefixes):
+        raise ValueError("+44,+49 or *")
+    return ("+",) if text == "*" else prefixes
+
+
+an_account = text_like(
+    "[A-Za-z0-9]{2,64}", "an account SID: AC and 32 hexadecimal digits"
+)
+# fmt: off
+SETTINGS = {
+    "TWILIO_ACCOUNT_SID": Setting(an_account, None, "the account that places calls"),
+    "TWILIO_AUTH_TOKEN": Setting(str, None, "its auth token"),
+    "TWILIO_VOICE_URL": Setting(a_url, None, "the TwiML that a call runs"),
+    "TWILIO_API_BASE": Setting(a_base_url, "https://api.twilio.com",
+        "another region, or a test double"),
+    "CONTACTAPI_CALL_PREFIXES": Setting(some_prefixes, None,
+        "where Twilio may call: `+44,+49`, or `*`"),
+    "CONTACTAPI_CALLS_PER_DAY": Setting(a_number(0), "100",
+        "calls through Twilio, all workspaces together"),
+}
+# fmt: on
 
 
 def setup(app: Api, services: Services, config: Config) -> None:
@@ -71,10 +102,10 @@ class Twilio:
 
     def __init__(self, config: Config):
         self.config = config
-        account = f"/2010-04-01/Accounts/{config.twilio_sid}"
-        self.base = urlsplit(config.twilio_base)
+        account = f"/2010-04-01/Accounts/{config.twilio_account_sid}"
+        self.base = urlsplit(config.twilio_api_base)
         self.calls = f"{self.base.path}{account}/Calls"
-        pair = f"{config.twilio_sid}:{config.twilio_token}".encode()
+        pair = f"{config.twilio_account_sid}:{config.twilio_auth_token}".encode()
         self.basic = "Basic " + base64.b64encode(pair).decode()
 
     def place(self, row: CallRow) -> Reply:
@@ -243,7 +274,7 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
         url += f"?{query}" if query else ""
         signature = header(environ, "X_TWILIO_SIGNATURE")
         environ["contactapi.counted"] = True
-        if not is_twilios(config.twilio_token, url, form, signature):
+        if not is_twilios(config.twilio_auth_token, url, form, signature):
             unsigned = Forbidden("X-Twilio-Signature does not fit this request")
             app.gate.refuse_stranger(environ, unsigned)
         work = report(calls, calls.kind.uid(ref), dict(form))

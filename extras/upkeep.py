@@ -18,6 +18,7 @@ from contactapi import (
     Config,
     Mistake,
     Services,
+    Setting,
     Store,
     Unavailable,
     a_database,
@@ -31,6 +32,9 @@ from contactapi import (
     schema_of,
     trim,
 )
+
+ABOUT_BACKUPS = "a backup is put there every night, seven are kept"
+SETTINGS = {"CONTACTAPI_BACKUP_DIR": Setting(str, None, ABOUT_BACKUPS)}
 
 
 def setup(app: Any, services: Services, config: Config) -> None:

@@ -16,6 +16,7 @@ from contactapi import (
     Write,
     add_command,
     dump,
+    given,
     on_database,
     operator,
     page_text,
@@ -126,18 +127,15 @@ def add_webhooks(app: Api, hooks: Webhooks) -> None:
 @on_database(made=True)
 def create(services: Services, args: argparse.Namespace) -> None:
     caller = operator("cli", services.workspaces.find(args.workspace))
-    sent = {"url": args.url, "events": args.event, "shape": args.shape}
+    sent = {"url": args.url, "events": args.events, "shape": args.shape}
     hook = services.store.write(Webhooks(services).create(caller, sent))
     print(f"{hook.ref} {hook.secret}")
 
 
 @on_database(made=True)
 def update(services: Services, args: argparse.Namespace) -> None:
-    sent = {"url": args.url, "events": args.event, "enabled": args.enabled}
-    sent = {name: value for name, value in sent.items() if value is not None}
-    work = Webhooks(services).update(
-        operator("cli"), args.webhook_id, {**sent, "rotate": args.rotate}
-    )
+    sent = given(args, "url", "events", "enabled", "rotate")
+    work = Webhooks(services).update(operator("cli"), args.webhook_id, sent)
     hook = services.store.write(work)
     print(f"{hook.ref} {hook.secret}" if args.rotate else hook.ref)
 
@@ -192,7 +190,9 @@ def add_commands(group: argparse.ArgumentParser) -> None:
     drop = add_command(actions, "delete", delete, "delete one and what waits for it")
     for action in (make, change):
         about = f"what it is sent (again for more): {', '.join(TYPES)}"
-        action.add_argument("--event", action="append", metavar="TYPE", help=about)
+        action.add_argument(
+            "--event", dest="events", action="append", metavar="TYPE", help=about
+        )
     for action in (change, tries, drop):
         action.add_argument("webhook_id", metavar="WEBHOOK_ID")
 

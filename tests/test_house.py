@@ -174,6 +174,7 @@ def test_every_extra_with_commands_has_what_makes_each_of_them():
 def test_what_asks_for_an_extra_and_what_it_needs_are_settings():
     known = {variable for variable, _, _ in Config.table()}
     assert all(known >= {*extra.asked_by, *extra.needs} for extra in EXTRAS)
+    assert all(extra.settings().keys() == {*extra.variables} for extra in EXTRAS)
 
 
 def test_importing_the_module_opens_reads_and_starts_nothing(tmp_path):

@@ -214,10 +214,9 @@ class Screen(io.StringIO):
         return True
 
 
-def first_start(api, monkeypatch, screen, **settings):
+def first_start(api, monkeypatch, screen):
     monkeypatch.setattr(sys, "stdout", screen)
-    config = Config.from_env(settings)
-    contactapi.offer_keys(config, api.services, "http://127.0.0.1:8080")
+    contactapi.offer_keys(api.services, "http://127.0.0.1:8080")
     return screen.getvalue()
 
 
@@ -264,8 +263,7 @@ def test_without_a_terminal_no_key_is_made_and_one_line_says_how(
 def test_with_the_environments_key_none_is_made(make, monkeypatch, caplog):
     api = make(CONTACTAPI_SECRET_KEY=ENV_KEY)
     api.revoke(api.secret)
-    settings = {"CONTACTAPI_SECRET_KEY": ENV_KEY}
-    assert first_start(api, monkeypatch, Screen(), **settings) == ""
+    assert first_start(api, monkeypatch, Screen()) == ""
     assert [key.name for key in api.services.keys.list()] == ["CONTACTAPI_SECRET_KEY"]
     assert caplog.records == []
 

@@ -11,12 +11,12 @@ from contactapi import Config, Mistake
 def test_without_any_variable_the_defaults_of_the_contract_hold():
     config = Config.from_env({})
     assert (config.port, config.host) == (8080, "127.0.0.1")
-    assert config.database == os.path.abspath("contacts.db")
+    assert config.database_url == os.path.abspath("contacts.db")
     assert config.secret_key is None
     assert config.rate_limit == (100, 60)
     assert (config.max_body, config.threads) == (65536, 8)
     assert (config.trusted_proxy, config.proxy_hops) == (None, 1)
-    assert config.log_format == "text"
+    assert config.log == "text"
 
 
 def test_an_empty_variable_is_one_that_is_not_set():
@@ -30,14 +30,14 @@ def test_an_empty_variable_is_one_that_is_not_set():
         ("PORT", "0", "port", 0),
         ("PORT", "65535", "port", 65535),
         ("CONTACTAPI_HOST", "::", "host", "::"),
-        ("DATABASE_URL", "sqlite:////var/lib/c.db", "database", "/var/lib/c.db"),
+        ("DATABASE_URL", "sqlite:////var/lib/c.db", "database_url", "/var/lib/c.db"),
         ("CONTACTAPI_SECRET_KEY", "ck_secret_" + "k" * 24, "secret_key", ...),
         ("CONTACTAPI_RATE_LIMIT", "5/1", "rate_limit", (5, 1)),
         ("CONTACTAPI_RATE_LIMIT", "off", "rate_limit", None),
         ("CONTACTAPI_MAX_BODY", "1048576", "max_body", 1048576),
         ("CONTACTAPI_THREADS", "16", "threads", 16),
         ("CONTACTAPI_PROXY_HOPS", "2", "proxy_hops", 2),
-        ("CONTACTAPI_LOG", "json", "log_format", "json"),
+        ("CONTACTAPI_LOG", "json", "log", "json"),
     ],
 )
 def test_each_variable_is_read(variable, text, name, value):
