@@ -3593,7 +3593,7 @@ class Records(Listed):
 # -- submissions
 
 ACCEPTED, HELD, SPAM = STATES = ("accepted", "held", "spam")
-HONEYPOT, SCORE, MARKED, UNCONFIRMED = "honeypot", "score", "marked", "unconfirmed"
+HONEYPOT, MARKED, UNCONFIRMED = "honeypot", "marked", "unconfirmed"
 
 # The fields in which a captcha's token comes, by the key's setting `captcha`.
 CAPTCHA_FIELDS = {
@@ -3651,8 +3651,8 @@ class SubmissionRow(NamedTuple):
     confirmed_at: Optional[int] = None
     accepted_at: Optional[int] = None
     contact_number: Optional[int] = None
-    contact: Optional[str] = None  # the contact's uid
     words: str = ""  # until it is stored
+    contact: Optional[str] = None  # the contact's uid
 
 
 def contact_fields(fields: dict, label: str) -> dict:
@@ -3682,12 +3682,14 @@ class Submissions(Listed):
         "page, fields, created_at, updated_at, state, reason, confirmed_at, "
         "accepted_at, contact_id"
     )
-    COLUMNS = f"{OWN}, (SELECT uid FROM contact WHERE contact.id = contact_id)"
+    COLUMNS = f"{OWN}, '', (SELECT uid FROM contact WHERE contact.id = contact_id)"
     ROW = SubmissionRow
-    INSERT = f"INSERT INTO submission ({OWN}, words) VALUES (?{', ?' * 18})"
-    UPDATE = (
-        "UPDATE submission SET updated_at = ?, state = ?, reason = ?, "
-        "confirmed_at = ?, accepted_at = ?, contact_id = ? WHERE id = ?"
+    PUT = (
+        f"INSERT INTO submission ({OWN}, words) VALUES (?{', ?' * 18}) "
+        "ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, "
+        "state = excluded.state, reason = excluded.reason, "
+        "confirmed_at = excluded.confirmed_at, accepted_at = excluded.accepted_at, "
+        "contact_id = excluded.contact_id"
     )
     IS_FIRST = (
         "INSERT INTO sent (hash, number, at) VALUES (?, ?, ?) ON CONFLICT (hash) "
@@ -3696,7 +3698,10 @@ class Submissions(Listed):
     )
     CHANGING = ("state", "reason", "contact", "confirmed_at")  # as it is shown
     AGAIN = 60  # seconds within which the same is sent twice
-    SPAM_DAYS, UNCONFIRMED_DAYS = 30, 7
+    DOUBTFUL = (  # what goes after how many days, whatever its key says
+        (f"state = '{SPAM}'", 30),
+        (f"state = '{HELD}' AND reason = '{UNCONFIRMED}'", 7),
+    )
     BATCH = 200
 
     def __init__(self, keys: Keys, contacts: Records):
@@ -3724,10 +3729,12 @@ class Submissions(Listed):
                     return first
                 verdict.spend()
             row = self._arriving(caller, post, fields, words)
-            doubtful = verdict.reason in (HONEYPOT, SCORE)
-            if not doubtful and not self._is_first(row, digest):
+            if verdict.state != SPAM and not self._is_first(row, digest):
                 return self._sent_before(digest, row.created_at)
-            return self._settled(caller, row, verdict, post.visitor)
+            if verdict.state == ACCEPTED:
+                return self._let_in(caller, row, post.visitor)
+            state = {"state": verdict.state, "reason": verdict.reason}
+            return self._change(caller, row, post.visitor, **state)
 
         return work
 
@@ -3762,12 +3769,7 @@ class Submissions(Listed):
                 return row
             if state == SPAM:
                 return self._change(caller, row, state=SPAM, reason=MARKED)
-            if row.accepted_at is None and row.reason != UNCONFIRMED:
-                rule = self.keys.rule(row.workspace, row.key)
-                if self._is_to_confirm(rule, row):
-                    held = {"state": HELD, "reason": UNCONFIRMED}
-                    return self._ask(self._change(caller, row, **held), "")
-            return self.accept(caller, row)
+            return self._let_in(caller, row)
 
         return work
 
@@ -3783,33 +3785,24 @@ class Submissions(Listed):
 
     def delete_by_email(self, caller: Caller, natural_key: str) -> int:
         """Those of an address, in any state; how many it was."""
-        where = "workspace_id = ? AND natural_key = ?"
-        return self._delete_some(caller, where, caller.workspace, natural_key)
+        return self._delete_some(caller, "natural_key = ?2", natural_key)
 
     def expire(self) -> int:
         """Deletes what was kept long enough; how many it was. Those of a key go after
-        its `keep_days`, but for what a person has confirmed."""
-        old = "workspace_id = ? AND key = ? AND created_at < ? AND confirmed_at IS NULL"
+        its `keep_days`, but for what a person has confirmed; doubtful ones by when they
+        became that: a person may ask late for a confirmation."""
+        of_key = "created_at < ?2 AND key = ?3 AND confirmed_at IS NULL"
         total = 0
-        for workspace, key in self._keys():
-            caller = operator("retention", workspace)
-            days = self.keys.rule(workspace, key).settings.keep_days
-            if days:
-                what = workspace, key, self._days_ago(days)
-                total += self._delete_some(caller, old, *what)
         for (workspace,) in self.store.rows("SELECT id FROM workspace"):
-            total += self._expire_doubtful(operator("retention", workspace))
+            caller = operator("retention", workspace)
+            for key in self._keys(workspace):
+                if days := self.keys.rule(workspace, key).settings.keep_days:
+                    what = self._days_ago(days), key
+                    total += self._delete_some(caller, of_key, *what)
+            for which, days in self.DOUBTFUL:
+                old = f"created_at < ?2 AND updated_at < ?2 AND {which}"
+                total += self._delete_some(caller, old, self._days_ago(days))
         return total
-
-    def _expire_doubtful(self, caller: Caller) -> int:
-        """By when each became what it is: a person may ask late for a confirmation."""
-        where = "workspace_id = ?1 AND state = ?2 AND created_at < ?3"
-        where += " AND updated_at < ?3"
-        spam = caller.workspace, SPAM, self._days_ago(self.SPAM_DAYS)
-        held = caller.workspace, HELD, self._days_ago(self.UNCONFIRMED_DAYS)
-        unconfirmed = f"{where} AND reason = '{UNCONFIRMED}'"
-        total = self._delete_some(caller, where, *spam)
-        return total + self._delete_some(caller, unconfirmed, *held)
 
     def forget_sent(self) -> None:
         """The hashes that have done their duty: nothing stays of who sent what."""
@@ -3831,30 +3824,19 @@ class Submissions(Listed):
 
     def counts(self, workspace: int) -> dict:
         """How many there are in each state."""
-        counted = dict.fromkeys(STATES, 0)
-        for state, _, total in self._tallies(workspace):
-            counted[state] += total
-        return counted
+        wanted = {state: (Filter("state", "=", state),) for state in STATES}
+        return {state: self.tallied(workspace, one) for state, one in wanted.items()}
 
     def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
         wanted = {one.column: one.value for one in filters}
         if wanted.keys() - {"state", "key"}:
             return None
-        state, key = wanted.get("state"), wanted.get("key")
-        return sum(
-            total
-            for one, by, total in self._tallies(workspace)
-            if state in (None, one) and key in (None, by)
+        kind = f"submission {wanted.get('state', '*')} {wanted.get('key', '*')}"
+        sql = (
+            "SELECT coalesce(sum(total), 0) FROM tally "
+            "WHERE workspace_id = ? AND kind GLOB ?"
         )
-
-    def _tallies(self, workspace: int) -> list:
-        """(state, key, how many)"""
-        rows = self.store.rows(
-            "SELECT kind, total FROM tally WHERE workspace_id = ? "
-            "AND kind > 'submission ' AND kind < 'submission!'",
-            (workspace,),
-        )
-        return [(*kind.split(" ")[1:], total) for kind, total in rows]
+        return self.store.row(sql, (workspace, kind))[0]
 
     def has_many(self, _: Kind, workspace: int, contact: Row) -> bool:
         return len(self.of_person(workspace, contact, MANY)) >= MANY
@@ -3870,23 +3852,21 @@ class Submissions(Listed):
 
     # before a transaction
 
-    @functools.cached_property
-    def _same(self) -> Any:
-        return hashlib.blake2b(key=self.store.secret(b"sent twice"), digest_size=16)
-
     def _digest(self, caller: Caller, post: Post) -> bytes:
         """One for the same fields from the same visitor by the same key."""
         said = dump(dict(sorted(post.fields.items())))
-        made = self._same.copy()
-        made.update("\0".join((caller.ref, post.visitor, said)).encode())
-        return made.digest()
+        return self._keyed(b"sent twice", 16, caller.ref, post.visitor, said)
 
     def veiled_uid(self, workspace: int, natural_key: str) -> str:
         """What an address has for an id where its contact may not be there: always the
         same, and nobody's."""
-        secret, said = self.store.secret(b"veiled ids"), f"{workspace}\0{natural_key}"
-        made = hashlib.blake2b(said.encode(), key=secret, digest_size=26)
-        return uid_digits(made.digest()).decode()
+        made = self._keyed(b"veiled ids", 26, str(workspace), natural_key)
+        return uid_digits(made).decode()
+
+    def _keyed(self, purpose: bytes, size: int, *texts: str) -> bytes:
+        """A hash of these that nobody else can make."""
+        said, secret = "\0".join(texts).encode(), self.store.secret(purpose)
+        return hashlib.blake2b(said, key=secret, digest_size=size).digest()
 
     def _verdict(self, caller: Caller, post: Post, digest: bytes) -> Verdict:
         """A token works once: what is sent again is not asked for one."""
@@ -3925,24 +3905,20 @@ class Submissions(Listed):
         told = post.subject, post.reply_to, post.from_name, post.page, fields
         return SubmissionRow(*whose, *told, place, place, words=words)
 
-    def _settled(
-        self, caller: Caller, row: SubmissionRow, verdict: Verdict, visitor: str
+    def _let_in(
+        self, caller: Caller, row: SubmissionRow, visitor: str = ""
     ) -> SubmissionRow:
-        """What arrives, in its first state."""
-        if verdict.state != ACCEPTED:
-            row = self._put(row, state=verdict.state, reason=verdict.reason)
-            return self._ask(row, visitor)
-        if self._is_to_confirm(caller, row):
-            return self._ask(self._put(row, state=HELD, reason=UNCONFIRMED), visitor)
-        return self.accept(caller, row)
+        """Accepted; held, once, where its key asks for the person's confirmation."""
+        asked = row.accepted_at is not None or row.reason == UNCONFIRMED
+        confirm = not asked and self._rule(caller, row).settings.confirm
+        if row.natural_key is None or not confirm:
+            return self.accept(caller, row)
+        held = {"state": HELD, "reason": UNCONFIRMED}
+        return self._change(caller, row, visitor, **held)
 
-    def _is_to_confirm(self, rule: Caller, row: SubmissionRow) -> bool:
-        return rule.settings.confirm and row.natural_key is not None
-
-    def _ask(self, row: SubmissionRow, visitor: str) -> SubmissionRow:
-        if row.reason in self.askers:
-            self.askers[row.reason](row, visitor)
-        return row
+    def _rule(self, caller: Caller, row: SubmissionRow) -> Caller:
+        """The key by which it came; that is the caller while it arrives."""
+        return self.keys.rule(row.workspace, row.key) if row.state else caller
 
     def _is_first(self, row: SubmissionRow, digest: bytes) -> bool:
         """Remembers it, unless the same is remembered and there still."""
@@ -3952,20 +3928,23 @@ class Submissions(Listed):
 
     def _into_contact(self, caller: Caller, row: SubmissionRow) -> tuple:
         """(the contact, the event to be told)."""
-        arrives = not row.state
-        rule = caller if arrives else self.keys.rule(row.workspace, row.key)
-        since = LAST if arrives else row.created_at
-        how = Filling(rule.existing == "keep", 4 * len(row.fields) + 512, since)
+        since = row.created_at if row.state else LAST
+        keeps = self._rule(caller, row).existing == "keep"
+        how = Filling(keeps, 4 * len(row.fields) + 512, since)
         sent = contact_fields(load(row.fields), row.label)
         return self.contacts.fill(caller, (row.label, row.natural_key), sent, how)
 
     def _change(
-        self, caller: Caller, row: SubmissionRow, **changes: Any
+        self, caller: Caller, row: SubmissionRow, visitor: str = "", **changes: Any
     ) -> SubmissionRow:
+        """Told, unless it just arrives; and who asks about its new reason does so."""
         if row._replace(**changes) == row:
             return row
         new = self._put(row, **changes)
-        self.events.add(self._draft("updated", caller, row, new))
+        if row.state:
+            self.events.add(self._draft("updated", caller, row, new))
+        if new.reason in self.askers:
+            self.askers[new.reason](new, visitor)
         return new
 
     def _put(self, row: SubmissionRow, **changes: Any) -> SubmissionRow:
@@ -3973,10 +3952,8 @@ class Submissions(Listed):
         new = row._replace(**changes)
         if row.state:
             new = new._replace(updated_at=self._now())
-            self.store.run(self.UPDATE, (*new[12:18], new.id))
             self._count(row, -1)
-        else:
-            self.store.run(self.INSERT, (*new[:18], new.words))
+        self.store.run(self.PUT, new[:-1])
         self._count(new, 1)
         return new
 
@@ -4007,7 +3984,9 @@ class Submissions(Listed):
             self.events.add(draft._replace(data=gone, submission=None))
 
     def _delete_some(self, caller: Caller, where: str, *params: Any) -> int:
-        """All of these, some to a transaction; how many it was."""
+        """All of these of the caller's workspace, which is ?1, some to a transaction;
+        how many it was."""
+        where, params = f"workspace_id = ?1 AND {where}", (caller.workspace, *params)
 
         def work() -> int:
             rows = self.some(f"{where} LIMIT {self.BATCH}", *params)
@@ -4018,15 +3997,15 @@ class Submissions(Listed):
         sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
         return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
 
-    def _keys(self) -> Iterator[tuple]:
-        """(workspace, ref) of each key that has some, found by the index alone."""
-        last = 0, ""
+    def _keys(self, workspace: int) -> Iterator[str]:
+        """The ref of each key that has some, found by the index alone."""
         sql = (
-            "SELECT workspace_id, key FROM submission WHERE (workspace_id, key) > "
-            "(?, ?) ORDER BY workspace_id, key LIMIT 1"
+            "SELECT key FROM submission WHERE workspace_id = ? AND key > ? "
+            "ORDER BY key LIMIT 1"
         )
-        while last := self.store.row(sql, last):
-            yield last
+        last = ("",)
+        while last := self.store.row(sql, (workspace, *last)):
+            yield last[0]
 
     def _days_ago(self, days: int) -> int:
         return self._now() - days * DAY
