@@ -4099,7 +4099,7 @@ class Calls(Listed):
             row = self._insert(caller, contact, *numbers)
             if not caller.may(self.kind.read):
                 row = row._replace(from_number=document.get("from_number"))
-            text = self.events.wire.call(row)
+            text = self.events.wire.one(self.kind, row)
             if idempotency:
                 self._keep(caller, idempotency, digest, row, text)
             return text, False
@@ -4205,15 +4205,15 @@ class Calls(Listed):
         names = ", ".join(f"{name} = ?" for name in changes)
         sql = f"UPDATE call SET {names} WHERE id = ?"
         self.store.run(sql, (*changes.values(), row.id))
-        row = row._replace(**{n: v for n, v in changes.items() if n in row._fields})
+        row = row._replace(**changes)
         if seen:
             self._tell("updated", by, row, seen)
         return row
 
     def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
-        data, contact = self.events.wire.call(row), (CONTACTS.name, row.contact_number)
-        what = row.workspace, f"call.{verb}", self.kind.ref(row.uid), *contact
-        told = self._now(), by, dump_texts(changed), data
+        kind, contact = self.kind, (CONTACTS.name, row.contact_number)
+        what = row.workspace, f"{kind.name}.{verb}", kind.ref(row.uid), *contact
+        told = self._now(), by, dump_texts(changed), self.events.wire.one(kind, row)
         self.events.add(Draft(*what, *told))
 
 
@@ -4452,6 +4452,8 @@ class NativeWire(Wire):
         """A record, made of its stored text."""
         if kind is SUBMISSIONS:
             return submission_text(row, time)
+        if kind is CALLS:
+            return call_text(row, time)
         _, uid, label, _, extra, created, updated = row
         made = time(created)
         changed = made if updated == created else time(updated)
@@ -4467,11 +4469,9 @@ class NativeWire(Wire):
         return page_text(texts, page, number, size)
 
     @staticmethod
-    def receipt(kind: Kind, uid: str, document: dict, at: int) -> str:
-        sent = kind.others(document)
-        if kind.key in document:
-            sent = {kind.key: kind.clean(document[kind.key])[0], **sent}
-        return dump(receipt(kind.ref(uid), sent, at))
+    def receipt(ref: str, sent: dict, at: int) -> str:
+        """What who may write but not read is told: its own words, and the time."""
+        return dump({"id": ref, **sent, "created_at": iso(at), "updated_at": iso(at)})
 
     @staticmethod
     def key(key: Key) -> str:
@@ -4479,10 +4479,6 @@ class NativeWire(Wire):
         hidden = ("hint", "redirect", "last_used_at")
         shown = listed_key(key).items()
         return dump({name: value for name, value in shown if name not in hidden})
-
-    @staticmethod
-    def call(row: CallRow) -> str:
-        return dump(call_document(row))
 
     @staticmethod
     def gone(ref: str) -> str:
@@ -4509,6 +4505,14 @@ def submission_text(row: SubmissionRow, time: Callable) -> str:
         f'"created_at":"{time(row.created_at)}",'
         f'"updated_at":"{time(row.updated_at)}","confirmed_at":{confirmed}}}'
     )
+
+
+def call_text(row: CallRow, time: Callable) -> str:
+    shown = row._asdict()
+    shown["id"], shown["contact_id"] = CALLS.ref(row.uid), CONTACTS.ref(row.contact)
+    shown["created_at"] = time(row.created_at)
+    shown["updated_at"] = time(row.updated_at)
+    return dump({name: shown[name] for name in CALL_FIELDS})
 
 
 class ReadShape(NamedTuple):
@@ -4625,19 +4629,11 @@ class EnvelopeWire(Wire):
         return cls.data(dump(shown))
 
     @classmethod
-    def receipt(cls, ref: str, sent: dict, at: int) -> str:
-        return cls.data(dump(receipt(ref, sent, at)))
-
-    @classmethod
-    def call(cls, row: CallRow) -> str:
-        return cls.data(dump(call_document(row)))
-
-    @classmethod
     def calls(cls, rows: list, total: int, limit: int) -> str:
-        shown = rows[:limit]
-        cursor = iso6(shown[-1].created_at) if len(rows) > limit else None
-        data = list(map(call_document, shown))
-        return cls.data(dump({"calls": data, "total": total, "next_cursor": cursor}))
+        texts = [call_text(row, iso) for row in rows[:limit]]
+        cursor = iso6(rows[limit - 1].created_at) if len(rows) > limit else None
+        more = f'"total":{total},"next_cursor":{dump(cursor)}'
+        return cls.data(f'{{"calls":[{",".join(texts)}],{more}}}')
 
 
 class FormWire(Wire):
@@ -4682,19 +4678,6 @@ def listed_key(key: Key) -> dict:
         "created_at": iso_or_none(key.created_at),
         "last_used_at": iso_or_none(key.last_used_at),
     }
-
-
-def call_document(row: CallRow) -> dict:
-    shown = row._asdict()
-    shown["id"], shown["contact_id"] = CALLS.ref(row.uid), CONTACTS.ref(row.contact)
-    shown["created_at"] = iso(row.created_at)
-    shown["updated_at"] = iso(row.updated_at)
-    return {name: shown[name] for name in CALL_FIELDS}
-
-
-def receipt(ref: str, sent: dict, at: int) -> dict:
-    """What who may write but not read is told: its own words, and the time."""
-    return {"id": ref, **sent, "created_at": iso(at), "updated_at": iso(at)}
 
 
 # -- files
@@ -4917,7 +4900,8 @@ def read_filters(kind: Kind, pairs: list) -> tuple:
 def sought_uid(name: str, prefix: str, text: str) -> str:
     uid = parse_id(prefix, text)
     if uid is None:
-        raise InvalidId(f"{name} must be the id of a {name}: {prefix}_…", name)
+        thing = name.removesuffix("_id")
+        raise InvalidId(f"{name} must be the id of a {thing}: {prefix}_…", name)
     return uid
 
 
@@ -5815,11 +5799,15 @@ def add_native(app: Api, records: Records) -> None:
         return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
 
-def shown(records: Records, caller: Caller, row: Row, document: dict) -> str:
-    """The record, to a key that may read it; to another what it sent itself."""
-    if caller.may(records.kind.read):
-        return NativeWire.one(records.kind, row)
-    return NativeWire.receipt(records.kind, row.uid, document, micros(records.clock()))
+def shown(listed: Listed, caller: Caller, row: Any, document: dict) -> str:
+    """What was written, to a key that may read it; to another what it sent itself."""
+    kind = listed.kind
+    if caller.may(kind.read):
+        return NativeWire.one(kind, row)
+    sent = kind.others(document)
+    if kind.key in document:
+        sent = {kind.key: row.label, **sent}
+    return NativeWire.receipt(kind.ref(row.uid), sent, micros(listed.clock()))
 
 
 def post_as_visitor(app: Api, caller: Caller) -> Write:
@@ -5847,7 +5835,7 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         uid = None if veiled else row.contact
         uid = uid or submissions.veiled_uid(row.workspace, row.natural_key)
         sent = {"email": row.label, **CONTACTS.others(document)}
-        return dump(receipt(CONTACTS.ref(uid), sent, row.created_at))
+        return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 
     return Write(work, received)
 
@@ -5875,15 +5863,10 @@ def add_submissions(app: Api, submissions: Submissions) -> None:
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_submission(caller: Caller, ref: str) -> Write:
         document, uid = read_json(), kind.uid(ref)
+        work = submissions.patch(caller, uid, document)
         look = functools.partial(submissions.get, caller.workspace, uid)
-
-        def patched(row: SubmissionRow) -> str:
-            if caller.may(kind.read):
-                return NativeWire.one(kind, row)
-            sent, now = {"state": document["state"]}, micros(submissions.clock())
-            return dump(receipt(kind.ref(uid), sent, now))
-
-        return Write(submissions.patch(caller, uid, document), patched, look)
+        sent = {"state": document["state"]}
+        return Write(work, lambda row: shown(submissions, caller, row, sent), look)
 
     @app.delete(one, needs=(kind.write,))
     def delete_submission(caller: Caller, ref: str) -> Write:
@@ -5980,7 +5963,8 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         key = keys.update(caller, ref, sent)
         if caller.may("keys:read"):
             return EnvelopeWire.key(key)
-        return EnvelopeWire.receipt(key.ref, sent, micros(keys.clock()))
+        text = NativeWire.receipt(key.ref, sent, micros(keys.clock()))
+        return EnvelopeWire.data(text)
 
     @app.delete(one, needs=("keys:write",), lane="long")
     def revoke_key(caller: Caller, ref: str) -> str:
@@ -6027,28 +6011,25 @@ def add_calls(app: Api, calls: Calls) -> None:
 
     @app.get(one, needs=(kind.read,))
     def get_call(caller: Caller, ref: str) -> str:
-        return EnvelopeWire.call(calls.get(caller.workspace, kind.uid(ref)))
+        row = calls.get(caller.workspace, kind.uid(ref))
+        return EnvelopeWire.data(NativeWire.one(kind, row))
 
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_call(caller: Caller, ref: str) -> Write:
-        document = read_json()
+        document, uid = read_json(), kind.uid(ref)
+        sent = {n: document[n] for n in ("status", "duration") if n in document}
 
         def patched(row: CallRow) -> str:
-            if caller.may(kind.read):
-                return EnvelopeWire.call(row)
-            sent = {n: document[n] for n in ("status", "duration") if n in document}
-            return EnvelopeWire.receipt(kind.ref(row.uid), sent, micros(calls.clock()))
+            return EnvelopeWire.data(shown(calls, caller, row, sent))
 
-        return Write(calls.patch(caller, kind.uid(ref), document), patched)
+        return Write(calls.patch(caller, uid, sent), patched)
 
 
 def read_call_filters(calls: Calls, workspace: int, query: dict) -> tuple:
     """What the query narrows a list of calls to (CONTRACT section 6)."""
     filters = read_choice(query, "status", PROGRESS + ENDS)
     if "contact_id" in query:
-        uid = CONTACTS.uid(query["contact_id"])
-        if uid is None:
-            raise InvalidId("contact_id must be the id of a contact", "contact_id")
+        uid = sought_uid("contact_id", CONTACTS.prefix, query["contact_id"])
         number = calls.contacts.number(workspace, uid)
         filters += (Filter("contact_id", "=", number),)
     since, until = read_time(query, "date_from"), read_time(query, "date_to")

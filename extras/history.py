@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from contactapi import (
+    CALLS,
     CONTACTS,
     DAY,
     EVERYTHING,
@@ -248,7 +249,7 @@ def subject_text(
     row: Row, calls: list, sent: Iterator[list], events: Iterator[EventRow]
 ) -> Iterator[str]:
     """All that is held on a person, in pieces."""
-    told = ",".join(map(NativeWire.call, calls))
+    told = ",".join([NativeWire.one(CALLS, call) for call in calls])
     contact = NativeWire.one(CONTACTS, row)
     yield f'{{"contact":{contact},"calls":[{told}],"submissions":['
     one = functools.partial(NativeWire.one, SUBMISSIONS)
