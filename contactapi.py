@@ -4837,14 +4837,14 @@ def read_page() -> tuple:
     return number, whole_number(query, "page_size", 20, 100)
 
 
-def read_time(query: dict, name: str) -> Optional[int]:
-    """Microseconds, None where it is not sent; 400 for what is no time."""
+def read_time(query: dict, name: str, column: str, operator: str) -> tuple:
+    """The Filter that compares with a time, where the query names one."""
     if name not in query:
-        return None
+        return ()
     moment = parse_time(query[name])
     if moment is None:
         raise InvalidRequest(f"{name} must be an ISO 8601 date or time", name)
-    return moment
+    return (Filter(column, operator, moment),)
 
 
 def read_cursor(query: dict) -> Optional[int]:
@@ -4888,7 +4888,7 @@ def read_filters(kind: Kind, pairs: list) -> tuple:
         elif name == "q":
             words = [Filter("words", "has", word) for word in search_words(value)]
         elif name in TIMES:
-            others.append(Filter(*TIMES[name], read_time({name: value}, name)))
+            others += read_time({name: value}, name, *TIMES[name])
         elif field_name:
             others.append(Filter("fields", "is", (field_name[1], value)))
     filters = tuple(dict.fromkeys(words + others))
@@ -5936,9 +5936,7 @@ def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> tuple:
         filters.append(Filter("natural_key", "=", sought_key(kind, text)))
     named = [(name, query[name]) for name in shape.filters if name in query]
     filters += [Filter("fields", "is", one) for one in named]
-    since = read_time(query, "updated_since")
-    if since is not None:
-        filters.append(Filter("updated_at", ">=", since))
+    filters += read_time(query, "updated_since", "updated_at", ">=")
     return tuple(filters)
 
 
@@ -6032,14 +6030,10 @@ def read_call_filters(calls: Calls, workspace: int, query: dict) -> tuple:
         uid = sought_uid("contact_id", CONTACTS.prefix, query["contact_id"])
         number = calls.contacts.number(workspace, uid)
         filters += (Filter("contact_id", "=", number),)
-    since, until = read_time(query, "date_from"), read_time(query, "date_to")
-    if since is not None:
-        filters += (Filter("created_at", ">=", since),)
-    if until is not None:
-        if len(query["date_to"]) == len("2026-07-04"):
-            until += DAY - 1  # a bare date is meant to its end
-        filters += (Filter("created_at", "<=", until),)
-    return filters
+    if len(query.get("date_to", "")) == len("2026-07-04"):
+        query["date_to"] += "T23:59:59.999999"  # a bare date is meant to its end
+    filters += read_time(query, "date_from", "created_at", ">=")
+    return filters + read_time(query, "date_to", "created_at", "<=")
 
 
 # What a form's field may mean (CONTRACT section 8); the others are kept.
