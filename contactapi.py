@@ -4758,30 +4758,27 @@ def refuse_encoded(environ: dict) -> None:
 
 
 def read_json() -> dict:
-    """The request's JSON object; 400 for anything else."""
-    return parse_object(read_json_body().removeprefix(BOM))
-
-
-def read_json_body() -> bytes:
-    """415 for another media type."""
+    """The request's JSON object; 415 for another media type, 413, 400."""
     refuse_encoded(request.environ)
     media = media_type(request.environ)
     if media and not JSON_MEDIA.fullmatch(media):
         raise UnsupportedMediaType()
-    return read_body()
+    return parse_object(read_body().removeprefix(BOM))
 
 
 def read_body() -> bytes:
-    """413 above what this path and key may send."""
-    limit = request.app.body_limit(request.environ)
-    body = request.environ["wsgi.input"].read(limit + 1)
+    """413 above what this path and key may send. The environ has its true length."""
+    environ, app = request.environ, request.app
+    limit = app.body_limit(environ)
+    body = environ["wsgi.input"].read(limit + 1)
     if len(body) > limit:
-        raise too_many_bytes(limit)
+        raise app.too_large(environ)
+    environ["CONTENT_LENGTH"] = str(len(body))
     return body
 
 
-def read_form() -> tuple:
-    """(the fields of a form that was sent, the bytes of its body): 413, 415 or 400."""
+def read_form() -> dict:
+    """The fields of a form that was sent: 413, 415 or 400."""
     body, media = read_body(), media_type(request.environ)
     refuse_encoded(request.environ)
     if media == "application/x-www-form-urlencoded":
@@ -4795,17 +4792,13 @@ def read_form() -> tuple:
     most = request.app.max_body // 4
     if sum(itertools.starmap(bytes_of_pair, pairs)) > most:
         raise PayloadTooLarge(f"the fields are larger than {most} bytes")
-    return gathered(pairs), len(body)
+    return gathered(pairs)
 
 
 def refuse_many(document: dict) -> None:
     if len(document) > 100 or any(len(name) > 100 for name in document):
         message = "a publishable key sends at most 100 fields, named by 100 characters"
         raise InvalidRequest(message)
-
-
-def too_many_bytes(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"the body is larger than {limit} bytes, which this takes")
 
 
 def read_query() -> list:
@@ -4823,11 +4816,11 @@ def whole_number(query: dict, name: str, default: int, most: Optional[int]) -> i
     text = query.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,4000}", text) or int(text) < 1:
-        raise InvalidRequest(f"{name} must be a whole number from 1", name)
-    if most is not None and int(text) > most:
-        raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", name)
-    return int(text)
+    number = int(text) if re.fullmatch(r"[0-9]{1,4000}", text) else 0
+    if not 1 <= number <= (most or number):
+        upto = f" to {most}" if most else ""
+        raise InvalidRequest(f"{name} must be a whole number from 1{upto}", name)
+    return number
 
 
 def read_page() -> tuple:
@@ -5031,12 +5024,9 @@ class Gate:
         """The caller, once it is known, within its limit and has what this route
         needs (`public`: a publishable key from its own domains will do): else 401,
         429 or 403."""
-        environ["contactapi.counted"] = True
         caller = self.identify(environ)
         if caller is None:
             self.refuse_stranger(environ, Unauthorized())
-        # What a publishable key is answered must not tell how long the work took.
-        environ["contactapi.grid"] = caller.type == "publishable"
         self.count(environ, caller)
         if caller.type == "publishable" and public:
             check_origin(environ, caller, self.home)
@@ -5049,14 +5039,11 @@ class Gate:
         """Whose form was sent, with the key in its address or in a field; once, as
         `Api.admit` does."""
         if "contactapi.caller" not in environ:
-            environ["contactapi.counted"] = True
             caller = self.known(token) if isinstance(token, str) else None
             if caller is None or caller.type != "publishable":
                 self.refuse_stranger(environ, UnknownForm())
-            environ["contactapi.grid"], environ["contactapi.form"] = True, caller
             self.count(environ, caller)
             check_origin(environ, caller, self.home)
-            environ["contactapi.caller"] = caller
         return environ["contactapi.caller"]
 
     def identify(self, environ: dict) -> Optional[Caller]:
@@ -5073,6 +5060,7 @@ class Gate:
         raise why
 
     def count_stranger(self, environ: dict) -> Optional[Standing]:
+        environ["contactapi.counted"] = True
         return self.limited and self.by_address.count(self.address(environ))
 
     def window(self, environ: dict, caller: Caller) -> tuple:
@@ -5083,7 +5071,9 @@ class Gate:
         return self.by_key, caller.ref
 
     def count(self, environ: dict, caller: Caller) -> None:
-        """All clients of a publishable key together have ten times as much as one."""
+        """Whose request this is. All clients of a publishable key together have ten
+        times as much as one."""
+        environ["contactapi.caller"], environ["contactapi.counted"] = caller, True
         if not self.limited:
             return
         window, who = self.window(environ, caller)
@@ -5106,12 +5096,13 @@ class Gate:
                 self.by_form.give_back(caller.ref)
             environ["contactapi.standing"] = window.standing(who)
 
-    def count_bytes(self, environ: dict, caller: Caller, size: int) -> None:
+    def count_bytes(self, environ: dict, caller: Caller) -> None:
         """What a visitor sends to be kept: 1 MiB an hour, 64 MiB a day by all visitors
         of a key. RateLimited beyond; then the request does not count either."""
         if not self.limited:
             return
         _, visitor = self.window(environ, caller)
+        size = int(environ["CONTENT_LENGTH"])
         standing = self.bytes_by_visitor.count(visitor, size)
         if standing.allowed:
             standing = self.bytes_by_form.count(caller.ref, size)
@@ -5350,13 +5341,11 @@ class Api(Bottle):
 
     def admit(self, environ: dict, needs: tuple, public: bool, lane: str) -> Caller:
         """Once for each request, though it be called again in another lane."""
-        caller = environ.get("contactapi.caller")
-        if caller is None:
+        if "contactapi.caller" not in environ:
             caller = self.gate.admit(environ, needs, public)
             if lane in self.slots:
                 self.take_slot(environ, caller, lane)
-            environ["contactapi.caller"] = caller
-        return caller
+        return environ["contactapi.caller"]
 
     def take_slot(self, environ: dict, caller: Caller, lane: str) -> None:
         """RateLimited where there is none; then the request does not count either."""
@@ -5445,7 +5434,8 @@ class Api(Bottle):
             return NotFound(where)
         needs = self.large.get(path)
         if not needs or limit == LARGE_BODY:
-            return too_many_bytes(limit)
+            message = f"the body is larger than {limit} bytes, which this takes"
+            return PayloadTooLarge(message)
         return PayloadTooLarge(
             f"a body larger than {limit} bytes, up to {LARGE_BODY}, needs a valid key "
             f"with {' and '.join(needs)} in the header"
@@ -5476,10 +5466,8 @@ class Api(Bottle):
         if length > limit:
             raise self.too_large(environ)
         if caller:
-            environ["contactapi.counted"] = True
             self.gate.count(environ, caller)
             self.take_slot(environ, caller, "import")
-            environ["contactapi.caller"] = caller
         return limit
 
     # everything that is no success
@@ -5497,7 +5485,8 @@ class Api(Bottle):
             err = as_api_error(environ, err)
             if is_preflight(environ, err):
                 return preflight(environ, err)
-            if "contactapi.counted" not in environ and request.path != "/healthz":
+            counted = "contactapi.counted" in environ or request.path == "/healthz"
+            if err.status < 500 and not counted:
                 self.gate.show_standing(environ)  # refused before its key was asked for
         except Exception as another:
             err = as_api_error(environ, another)
@@ -5530,22 +5519,22 @@ def page_of(title: str, text: str, more: Optional[str] = None) -> str:
     response.content_type = "text/html; charset=utf-8"
     text = text[:1].upper() + text[1:]
     shown = {"title": html_escape(title), "text": html_escape(text)}
-    more = link_back() if more is None else more
+    if more is None:
+        more = link_back(request.environ.get("contactapi.caller"))
     return PAGE.format(**shown, style=PAGE_STYLE, more=more)
 
 
-def link_back() -> str:
-    url = way_back()
+def link_back(caller: Optional[Caller]) -> str:
+    url = way_back(caller)
     if not url:
         return ""
     site = html_escape(url.partition("://")[2].strip("/"))
     return f'<p><a href="{html_escape(url)}">Back to {site}</a></p>'
 
 
-def way_back() -> str:
+def way_back(caller: Optional[Caller]) -> str:
     """To the page that sent a form, if its key is for that one; else to the first site
     that the key names; empty where there is none."""
-    caller = request.environ.get("contactapi.form")
     rules = tuple(rule for rule in caller.domains if rule != "*") if caller else ()
     sender = web_url(sending_page(request.environ) or "")
     if origin_allowed(rules, sender):
@@ -5609,8 +5598,7 @@ PLAIN_PART = (
     rf"(?:v1|[a-z_-]{{1,11}}(?:\.[a-z]{{1,5}})?|[a-z]{{3,4}}_{BASE32_UID.pattern}"
     rf"|{UUID_TEXT.pattern})"
 )
-PLAIN_PATH = re.compile(rf"/{PLAIN_PART}?(?:/{PLAIN_PART}){{0,4}}")
-SECRET_PATH = re.compile("/[fc]/.*", re.DOTALL)
+PLAIN_PATH = re.compile(rf"/(?![fc]/){PLAIN_PART}?(?:/{PLAIN_PART}){{0,4}}")
 SECRETS = (  # (what a text with one has, how it is found, what is put there)
     ("ck_", re.compile(r"ck_(secret|pub|live)_[!-~]*"), "ck_…"),
     ("+", re.compile(r"\+[0-9]{7,}"), "+…"),
@@ -5631,10 +5619,10 @@ def request_line(environ: dict, status: str, headers: list, seconds: float) -> s
 def loggable_path(path: str) -> str:
     """A path, below 200 characters, whose parts that may hold a key, a number or an
     address are cut out."""
-    if PLAIN_PATH.fullmatch(path) and not SECRET_PATH.match(path):
+    if PLAIN_PATH.fullmatch(path):
         return path
     _, *parts = path.split("/", 6)
-    if SECRET_PATH.match(path):
+    if path.startswith(("/f/", "/c/")):
         parts[1] = "…"
     shown = [p if re.fullmatch(PLAIN_PART, p) else "…" for p in parts[:5]]
     return "/" + "/".join(shown + ["…"] * (len(parts) > 5))
@@ -5813,7 +5801,8 @@ def shown(listed: Listed, caller: Caller, row: Any, document: dict) -> str:
 def post_as_visitor(app: Api, caller: Caller) -> Write:
     """A contact from a publishable key: a submission. The answer is the first's, where
     it is sent twice, and never what is stored."""
-    document, size = read_submission()
+    document = read_json()
+    refuse_many(document)
     names = CAPTCHA_FIELDS[caller.settings.captcha]
     tokens = {name: document.pop(name) for name in names if name in document}
     subject, environ = document.get("subject"), request.environ
@@ -5827,7 +5816,7 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
     )
     submissions = app.services.submissions
     work = submissions.receive(caller, post)
-    app.gate.count_bytes(environ, caller, size)
+    app.gate.count_bytes(environ, caller)
 
     def received(row: SubmissionRow) -> str:
         response.status = 201
@@ -5838,14 +5827,6 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 
     return Write(work, received)
-
-
-def read_submission() -> tuple:
-    """(a publishable key's JSON object, within its smaller bounds; its bytes)."""
-    body = read_json_body()
-    document = parse_object(body.removeprefix(BOM))
-    refuse_many(document)
-    return document, len(body)
 
 
 def add_submissions(app: Api, submissions: Submissions) -> None:
@@ -6050,7 +6031,7 @@ def add_forms(app: Api, submissions: Submissions) -> None:
     @app.post("/f/<key:re:(?!thanks$)[^/]+>")
     def post_form(key: Optional[str] = None) -> Write:
         environ = request.environ
-        document, size = read_form()
+        document = read_form()
         caller = app.gate.admit_form(environ, key or document.get("access_key"))
         refuse_many(document)
         visitor = app.gate.address(environ)
@@ -6058,7 +6039,7 @@ def add_forms(app: Api, submissions: Submissions) -> None:
         if caller.settings.confirm and post.email is None:
             raise MissingEmail()
         work = submissions.receive(caller, post)
-        app.gate.count_bytes(environ, caller, size)
+        app.gate.count_bytes(environ, caller)
         return Write(work, functools.partial(taken, caller, document))
 
     def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
@@ -7042,7 +7023,8 @@ class Server(TcpWSGIServer):
     def release(self, channel: Channel) -> None:
         """The answer is there: it leaves at once or, on the grid, at the next moment
         after the request's last byte was read: how long the work took does not show."""
-        if not (GRID and channel.request.environ.get("contactapi.grid")):
+        caller = channel.request.environ.get("contactapi.caller")
+        if not (GRID and caller and caller.type == "publishable"):
             channel.service()
             channel.finish()
             return

@@ -27,6 +27,7 @@ from contactapi import (
     Write,
     go_to,
     header,
+    link_back,
     operator,
     page_of,
     read_form,
@@ -235,7 +236,7 @@ def add_page(app: Api, opt_in: OptIn) -> None:
     @app.post("/c/<token>")
     def answer(token: str) -> Write:
         begin(app)
-        link, (sent, _) = opt_in.open(token), read_form()
+        link, sent = opt_in.open(token), read_form()
         uid = opt_in.shown(link, str(sent.get("shown"))) if link else None
         said = sent.get("answer")
         if uid and said not in ("yes", "no"):
@@ -248,7 +249,6 @@ def begin(app: Api) -> None:
     """Counts as a request without a key, though it be called again in another lane."""
     if "contactapi.counted" in request.environ:
         return
-    request.environ["contactapi.counted"] = True
     standing = app.gate.count_stranger(request.environ)
     if standing and not standing.allowed:
         raise RateLimited(standing.seconds)
@@ -291,8 +291,7 @@ def answered(opt_in: OptIn, said: str, row: Optional[SubmissionRow]) -> str:
 
 
 def confirmed(rule: Caller) -> str:
-    request.environ["contactapi.form"] = rule  # whose site is the way back
-    return page("Thank you", "Your address is confirmed.")
+    return page("Thank you", "Your address is confirmed.", link_back(rule))
 
 
 def gone() -> str:

@@ -273,7 +273,6 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
         url = config.public_url + environ["PATH_INFO"]
         url += f"?{query}" if query else ""
         signature = header(environ, "X_TWILIO_SIGNATURE")
-        environ["contactapi.counted"] = True
         if not is_twilios(config.twilio_auth_token, url, form, signature):
             unsigned = Forbidden("X-Twilio-Signature does not fit this request")
             app.gate.refuse_stranger(environ, unsigned)

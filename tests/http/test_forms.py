@@ -230,7 +230,7 @@ def test_who_fills_a_honeypot_is_answered_as_everybody(form, name, browser):
     ids = re.compile("sub_[0-9a-z]{26}")
     assert ids.sub("", caught.text) == ids.sub("", fine.text)
     for answer in (caught, fine):
-        assert answer.request.environ["contactapi.grid"]
+        assert answer.request.environ["contactapi.caller"].type == "publishable"
 
 
 @pytest.mark.parametrize(
@@ -304,5 +304,5 @@ def test_a_form_with_an_unknown_key_counts_for_its_address(make):
 def test_an_answer_to_a_form_leaves_on_the_grid(form):
     for fields in ({"email": "a@x.org"}, {"email": "none"}):
         answer = post(form, fields)
-        assert answer.request.environ["contactapi.grid"]
-    assert "contactapi.grid" not in post(form, {}, path="/f/x").request.environ
+        assert answer.request.environ["contactapi.caller"].type == "publishable"
+    assert "contactapi.caller" not in post(form, {}, path="/f/x").request.environ
