@@ -6131,13 +6131,10 @@ NOT_FOLLOWED = (
 
 def redirect_of(text: str, rules: tuple) -> Optional[str]:
     """The URL to lead a browser to, on these domains; None for any other."""
-    if "*" in rules:
-        return None
-    if text.startswith("/"):
-        sender = sending_page(request.environ)
-        there = sender and not unescaped(text).startswith("//")
-        return web_url(f"{sender}{text}") if there else None
-    return web_url(text) if origin_allowed(rules, text) else None
+    if text.startswith("/") and not unescaped(text).startswith("//"):
+        text = f"{sending_page(request.environ) or ''}{text}"
+    allowed = "*" not in rules and origin_allowed(rules, text)
+    return web_url(text) if allowed else None
 
 
 ###############################################################################
