@@ -4287,12 +4287,13 @@ class Standing(NamedTuple):
 
 
 class Window:
-    """The requests of one caller: when they came, and how many at each moment."""
+    """The requests of one caller: until when they count, how many until each moment,
+    and how many in all."""
 
-    __slots__ = ("times", "counts", "used")
+    __slots__ = ("ends", "counts", "used")
 
     def __init__(self):
-        self.times, self.counts, self.used = array("d"), array("L"), 0
+        self.ends, self.counts, self.used = array("d"), array("L"), 0
 
 
 class SlidingWindow:
@@ -4333,14 +4334,15 @@ class SlidingWindow:
                 window.used -= amount
                 window.counts[-1] -= amount
                 if not window.counts[-1]:
-                    window.times.pop()
+                    window.ends.pop()
                     window.counts.pop()
 
     def _window(self, who: str, now: float) -> Window:
         # Taken out and put back, the dict keeps its callers in order of last use.
-        window = self.windows.pop(who, None) or Window()
-        self.windows[who] = window
-        self._expire(window, now)
+        window = self.windows[who] = self.windows.pop(who, None) or Window()
+        while window.ends and window.ends[0] <= now:
+            window.ends.pop(0)
+            window.used -= window.counts.pop(0)
         self._make_room(now)
         return window
 
@@ -4348,28 +4350,18 @@ class SlidingWindow:
         """Forgets those idle longest: all that are empty by now, and any past room."""
         while len(self.windows) > 1:
             who = next(iter(self.windows))
-            window = self.windows[who]
-            busy = window.times and window.times[-1] + self.seconds > now
-            if busy and len(self.windows) <= self.room:
+            ends = self.windows[who].ends
+            if ends and ends[-1] > now and len(self.windows) <= self.room:
                 return
             del self.windows[who]
 
-    def _expire(self, window: Window, now: float) -> None:
-        gone = 0
-        for moment in window.times:
-            if moment + self.seconds > now:
-                break
-            window.used -= window.counts[gone]
-            gone += 1
-        if gone:
-            del window.times[:gone], window.counts[:gone]
-
     def _add(self, window: Window, now: float, amount: int) -> None:
         moment = math.ceil(now / self.step) * self.step if self.step else now
-        if self.step and window.times and window.times[-1] == moment:
+        end = moment + self.seconds
+        if window.ends and window.ends[-1] == end:
             window.counts[-1] += amount
         else:
-            window.times.append(moment)
+            window.ends.append(end)
             window.counts.append(amount)
         window.used += amount
 
@@ -4377,8 +4369,8 @@ class SlidingWindow:
         self, window: Window, now: float, allowed: bool, amount: int = 1
     ) -> Standing:
         free, lacking = 0, window.used + amount - self.limit
-        for moment, count in zip(window.times, window.counts):
-            free, lacking = moment + self.seconds - now, lacking - count
+        for end, count in zip(window.ends, window.counts):
+            free, lacking = end - now, lacking - count
             if lacking <= 0:
                 break
         return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))

@@ -76,7 +76,7 @@ def test_above_1000_the_window_may_count_in_hundredths_but_never_too_many():
     for first, last in zip(accepted, accepted[2000:]):
         assert last - first >= 60
     assert len(accepted) > 2000
-    assert len(window.windows["a"].times) <= 102
+    assert len(window.windows["a"].ends) <= 102
     ticker.now += standing.seconds
     assert window.count("a").allowed
 
