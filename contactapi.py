@@ -1163,9 +1163,7 @@ SIGNED = "a secret or restricted key"  # what these two have, and no other
 
 def new_token(type: str) -> str:
     """160 random bits behind the prefix of their type."""
-    number = secrets.randbits(160)
-    digits = [CROCKFORD[number >> shift & 31] for shift in range(0, 160, 5)]
-    return TOKEN_PREFIX[type] + "".join(digits)
+    return TOKEN_PREFIX[type] + "".join(secrets.choice(CROCKFORD) for _ in range(32))
 
 
 def token_hash(token: str) -> str:
@@ -1380,42 +1378,6 @@ def clean_redirect(value: Any) -> Optional[str]:
     if url is None and value not in (None, ""):
         raise ValueError
     return url
-
-
-CHOICES = {"captcha": CAPTCHAS, "confirm": (False, True), "keep_days": range(36_501)}
-WHAT_FITS = {
-    "notify": "an array of at most 10 email addresses",
-    "redirect": "an absolute URL such as https://example.com/thanks, or null",
-    "captcha": "none, altcha or service",
-    "confirm": "true or false",
-    "keep_days": "a number of days up to 36500; 0 is for ever",
-}
-
-
-def clean_setting(name: str, value: Any) -> Any:
-    """ValueError for what does not fit."""
-    if name == "notify":
-        return clean_notify(value)
-    if name == "redirect":
-        return clean_redirect(value)
-    default = FormSettings._field_defaults[name]
-    if type(value) is not type(default) or value not in CHOICES[name]:
-        raise ValueError
-    return value
-
-
-def clean_settings(type: str, settings: dict) -> FormSettings:
-    """Made of those that are given; InvalidRequest for anything else."""
-    if settings and type != "publishable":
-        name = next(iter(settings))
-        raise InvalidRequest(f"only a publishable key has {name}", name)
-    cleaned = {}
-    for name, value in settings.items():
-        try:
-            cleaned[name] = clean_setting(name, value)
-        except ValueError:
-            raise InvalidRequest(f"{name} is {WHAT_FITS[name]}", name) from None
-    return FormSettings(**cleaned)
 
 
 def is_texts(value: Any) -> bool:
@@ -2507,10 +2469,7 @@ class Keys:
         secret_key: Optional[str] = None,
     ):
         self.store, self.events, self.clock, self.ticker = store, events, clock, ticker
-        self.cache = {}
-        self.generation = 0
-        self.lock = threading.Lock()
-        self.used = {}
+        self.cache, self.used = {}, {}
         self.end_made = self._leave  # or what an extra has for what keys make there
         self.env = None
         if secret_key:
@@ -2521,22 +2480,16 @@ class Keys:
 
     def find(self, token: str) -> Optional[Caller]:
         """The caller whose token this is, or None."""
-        digest = token_hash(token)
-        caller, until = self.cache.get(digest, (None, 0))
-        if caller is None or until <= self.ticker():
-            caller = self._look_up(digest)
+        digest, cache, now = token_hash(token), self.cache, self.ticker()
+        caller, until = cache.get(digest, (None, 0))
+        if caller is None or until <= now:
+            caller = self._stored(digest)
+            if caller and len(cache) >= self.ROOM:
+                cache.clear()
+            if caller:  # kept in vain if a key was changed since: `forget`
+                cache[digest] = caller, now + self.FRESH
         if caller:
             self.used[caller.ref] = self.clock()
-        return caller
-
-    def _look_up(self, digest: str) -> Optional[Caller]:
-        generation = self.generation
-        caller = self._stored(digest)
-        with self.lock:  # unless a key was changed since we looked
-            if caller and generation == self.generation:
-                if len(self.cache) >= self.ROOM:
-                    self.cache.clear()
-                self.cache[digest] = caller, self.ticker() + self.FRESH
         return caller
 
     def _stored(self, digest: str) -> Optional[Caller]:
@@ -2566,10 +2519,9 @@ class Keys:
         return found or Caller(ref, workspace, "publishable", frozenset())
 
     def forget(self) -> None:
-        """The next request of this process looks every key up again."""
-        with self.lock:
-            self.generation += 1
-            self.cache.clear()
+        """The next request of this process looks every key up again; what one that is
+        being looked up was before, stays in the dict that is left behind."""
+        self.cache = {}
 
     # making and changing
 
@@ -2580,15 +2532,15 @@ class Keys:
         name: str = "",
         permissions: tuple = (),
         domains: tuple = (),
-        existing: str = "update",
-        **settings: Any,
+        **others: Any,
     ) -> tuple:
-        """(Key, token). The token is not kept and cannot be had again. `settings` are
-        the form settings. Conflict in a workspace that has MOST."""
+        """(Key, token). The token is not kept and cannot be had again. `others` are
+        `existing` and the form settings. Conflict in a workspace that has MOST."""
         self._refuse_more_than_own(caller, type, permissions)
-        if settings.get("notify"):
+        if others.get("notify"):
             self._refuse_telling(caller)
-        values = clean_key(type, name, permissions, domains, existing, **settings)
+        given = {"name": name, "permissions": permissions, "domains": domains}
+        values = clean_key(type, **given, **others)
         token = new_token(type)
         key = Key(
             uid=new_uid(),
@@ -2615,13 +2567,13 @@ class Keys:
     ) -> None:
         """Forbidden to make, change or revoke a key that may more than `caller`."""
         public = [kind.write for kind in KINDS if kind.public]
-        wanted = {"secret": [EVERYTHING], "publishable": public}
+        of_type = {"secret": [EVERYTHING], "publishable": public}
         asked = permissions if is_texts(permissions) else ()
-        known = wanted.get(type, asked) if isinstance(type, str) else ()
-        missing = [p for p in known_permissions() if p in known and not caller.may(p)]
-        if missing or (EVERYTHING in known and not caller.may(EVERYTHING)):
-            lacks = ", ".join(missing) or EVERYTHING
-            raise Forbidden(f"a key cannot give what it has not itself: {lacks}")
+        wanted = of_type.get(type, asked) if isinstance(type, str) else ()
+        known = (*known_permissions(), EVERYTHING)
+        missing = ", ".join(p for p in known if p in wanted and not caller.may(p))
+        if missing:
+            raise Forbidden(f"a key cannot give what it has not itself: {missing}")
 
     def _refuse_telling(self, caller: Caller) -> None:
         """Who is told of submissions says a secret key alone."""
@@ -2643,7 +2595,8 @@ class Keys:
     def _refuse_revoked(self, caller: Caller) -> None:
         """A caller may be remembered for FRESH seconds after another process revoked
         it and all that it had made; what it made now would stay."""
-        if caller.ref.startswith("key_") and not self._find(caller, caller.ref):
+        is_key = caller.ref.startswith("key_")
+        if is_key and not self._find(caller.workspace, caller.ref):
             raise Unauthorized()
 
     def _refuse_too_many(self, workspace: int) -> None:
@@ -2663,8 +2616,8 @@ class Keys:
             last = self.used.get(key.ref)
             if last is not None:
                 key.last_used_at = max(key.last_used_at or 0, micros(last))
-        here = self.env and workspace in (None, self.env[1].workspace)
-        return keys + [ENV_KEY] if here else keys
+        env = self._find(workspace, "env")
+        return keys + [env] if env else keys
 
     def update(self, caller: Caller, ref: str, sent: dict) -> Key:
         """Changes what is sent of `name`, `domains`, `existing` and form settings."""
@@ -2677,7 +2630,7 @@ class Keys:
             changed = [name for name, value in new.items() if value != stored[name]]
             if changed:
                 self.store.fetch(Key.update(values).where(Key.id == key.id))
-                key = self._find(caller, ref)
+                key = self._find(caller.workspace, ref)
                 shown = self.events.wire.key(key)
                 self.tell("updated", caller, key, changed, shown)
             return key
@@ -2727,27 +2680,28 @@ class Keys:
         self, caller: Caller, ref: str, sent: dict, revoked_too: bool = False
     ) -> Key:
         """The key to change; what speaks against it in the order of section 3."""
-        here = self.env and caller.workspace in (None, self.env[1].workspace)
-        is_env = ref == "env" and here
-        key = ENV_KEY if is_env else self._find(caller, ref, revoked_too)
+        key = self._find(caller.workspace, ref, revoked_too)
         if key is not None:
             self._refuse_more_than_own(caller, key.type, key.permissions)
             self._refuse_turning(caller, key, sent)
-        refuse_words(sent.get("name", ""), sent.get("existing", "update"))
-        if is_env:
-            raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
+        clean_values(sent)
         if key is None:
             raise NotFound("there is no such key")
+        if key is ENV_KEY:
+            raise Conflict("this key is CONTACTAPI_SECRET_KEY: change it there")
         return key
 
     def _find(
-        self, caller: Caller, ref: str, revoked_too: bool = False
+        self, workspace: Optional[int], ref: str, revoked_too: bool = False
     ) -> Optional[Key]:
+        if ref == "env":
+            here = self.env and workspace in (None, self.env[1].workspace)
+            return ENV_KEY if here else None
         query = Key.select().where(Key.uid == parse_id("key", ref))
         if not revoked_too:
             query = query.where(Key.revoked_at.is_null())
-        if caller.workspace is not None:
-            query = query.where(Key.workspace == caller.workspace)
+        if workspace is not None:
+            query = query.where(Key.workspace == workspace)
         found = self.store.fetch(query)
         return found[0] if found else None
 
@@ -2767,7 +2721,7 @@ class Keys:
 
     def save_last_used(self) -> None:
         """Writes when each key was last seen: now and then, never for a request."""
-        used = {ref: at for ref, at in list(self.used.items()) if ref != "env"}
+        used = self.used.copy()
         if not used:
             return
 
@@ -2776,7 +2730,7 @@ class Keys:
                 self.store.run(
                     'UPDATE "key" SET last_used_at = ?1 '
                     "WHERE uid = ?2 AND coalesce(last_used_at, 0) < ?1",
-                    (micros(at), ref[len("key_") :]),
+                    (micros(at), ref.removeprefix("key_")),
                 )
 
         self.store.write(save)
@@ -2785,11 +2739,55 @@ class Keys:
                 self.used.pop(ref, None)
 
 
+def clean_name(text: Any) -> str:
+    if not isinstance(text, str) or len(text) > 200 or has_control(text):
+        raise ValueError
+    return text
+
+
+def clean_permissions(names: Any) -> list:
+    if not is_texts(names):
+        raise ValueError
+    known = known_permissions()
+    for name in names:
+        if name not in known:
+            message = f"{quote(name[:50])} is no permission: give {', '.join(known)}"
+            raise ValueError(message)
+    return [name for name in known if name in names]
+
+
+def clean_domains(names: Any) -> list:
+    if not is_texts(names) or len(names) > 100:
+        raise ValueError
+    return list(dict.fromkeys(map(clean_domain, names)))
+
+
+def one_of(choices: Any) -> Callable:
+    def clean(value: Any) -> Any:
+        if type(value) is not type(choices[0]) or value not in choices:
+            raise ValueError
+        return value
+
+    return clean
+
+
+KEY_PROPERTIES = {  # what cleans it (ValueError for what does not fit), what fits
+    "name": (clean_name, "text of at most 200 characters"),
+    "permissions": (clean_permissions, "an array of names"),
+    "domains": (clean_domains, "an array of at most 100 names"),
+    "existing": (one_of(("update", "keep")), "update or keep"),
+    "notify": (clean_notify, "an array of at most 10 email addresses"),
+    "redirect": (
+        clean_redirect,
+        "an absolute URL such as https://example.com/thanks, or null",
+    ),
+    "captcha": (one_of(CAPTCHAS), "none, altcha or service"),
+    "confirm": (one_of((False, True)), "true or false"),
+    "keep_days": (one_of(range(36_501)), "a number of days up to 36500; 0 is for ever"),
+}
+CHANGEABLE = tuple(name for name in KEY_PROPERTIES if name != "permissions")
 # What of a publishable key decides where submissions go, and which are let in.
 GUARDED = ("redirect", "domains", "captcha", "confirm", "keep_days")
-
-
-CHANGEABLE = ("name", "domains", "existing", *FormSettings._fields)  # of a key
 
 
 def key_values(key: Key) -> dict:
@@ -2799,56 +2797,33 @@ def key_values(key: Key) -> dict:
     return {**{name: getattr(key, name) for name in names}, **settings}
 
 
-def clean_key(
-    type: str,
-    name: Any = "",
-    permissions: Any = (),
-    domains: Any = (),
-    existing: Any = "update",
-    **settings: Any,
-) -> dict:
+def clean_values(sent: dict) -> dict:
+    """Each property as it is kept; InvalidRequest for one that does not fit."""
+    cleaned = {}
+    for name, value in sent.items():
+        clean, fits = KEY_PROPERTIES[name]
+        try:
+            cleaned[name] = clean(value)
+        except ValueError as err:
+            raise InvalidRequest(str(err) or f"{name} is {fits}", name) from None
+    return cleaned
+
+
+def clean_key(type: Any, **given: Any) -> dict:
     """The columns of a key that may exist; anything else is InvalidRequest."""
     if not isinstance(type, str) or type not in TOKEN_PREFIX:
         raise InvalidRequest("type is secret, publishable or restricted", "type")
-    refuse_words(name, existing)
-    values = {"type": type, "name": name, "existing": existing}
-    values["permissions"] = clean_permissions(type, permissions)
-    values["domains"] = clean_domains(type, domains)
-    values["settings"] = clean_settings(type, settings)
-    return values
-
-
-def refuse_words(name: Any, existing: Any) -> None:
-    if not isinstance(name, str) or len(name) > 200 or has_control(name):
-        raise InvalidRequest("name must be text of at most 200 characters", "name")
-    if existing not in ("update", "keep"):
-        raise InvalidRequest("existing is update or keep", "existing")
-
-
-def clean_permissions(type: str, permissions: Any) -> list:
-    if not is_texts(permissions):
-        raise InvalidRequest("permissions must be an array of names", "permissions")
-    known = known_permissions()
-    for name in permissions:
-        if name not in known:
-            message = f"{quote(name[:50])} is no permission: give {', '.join(known)}"
-            raise InvalidRequest(message, "permissions")
-    if bool(permissions) != (type == "restricted"):
-        message = "a restricted key has one or more permissions, no other key has any"
-        raise InvalidRequest(message, "permissions")
-    return [name for name in known if name in permissions]
-
-
-def clean_domains(type: str, domains: Any) -> list:
-    if not is_texts(domains) or len(domains) > 100:
-        raise InvalidRequest("domains must be an array of at most 100 names", "domains")
-    if bool(domains) != (type == "publishable"):
-        message = "a publishable key has one or more domains, no other key has any"
-        raise InvalidRequest(message, "domains")
-    try:
-        return list(dict.fromkeys(map(clean_domain, domains)))
-    except ValueError as err:
-        raise InvalidRequest(str(err), "domains") from None
+    usual = {"name": "", "permissions": (), "domains": (), "existing": "update"}
+    values = clean_values({**usual, **given})
+    for name, owner in (("permissions", "restricted"), ("domains", "publishable")):
+        if bool(values[name]) != (type == owner):
+            message = f"a {owner} key has one or more {name}, no other key has any"
+            raise InvalidRequest(message, name)
+    settings = {n: values.pop(n) for n in FormSettings._fields if n in values}
+    if settings and type != "publishable":
+        name = next(iter(settings))
+        raise InvalidRequest(f"only a publishable key has {name}", name)
+    return {"type": type, **values, "settings": FormSettings(**settings)}
 
 
 # -- the event log
