@@ -2428,19 +2428,6 @@ class Workspaces:
         return self.find(name)
 
 
-# What is shown of CONTACTAPI_SECRET_KEY, which is in no table.
-ENV_KEY = Key(
-    uid=None,
-    workspace=Workspace(name="default"),
-    name="CONTACTAPI_SECRET_KEY",
-    type="secret",
-    hint="ck_secret_…",
-    permissions=[],
-    domains=[],
-    existing="update",
-    settings=FormSettings(),
-)
-
 GRANTS = {"secret": frozenset([EVERYTHING]), "publishable": frozenset()}
 
 
@@ -2482,14 +2469,14 @@ class Keys:
         """The caller whose token this is, or None."""
         digest, cache, now = token_hash(token), self.cache, self.ticker()
         caller, until = cache.get(digest, (None, 0))
-        if caller is None or until <= now:
+        if until <= now:
             caller = self._stored(digest)
-            if caller and len(cache) >= self.ROOM:
+            if caller is None:
+                return None
+            if len(cache) >= self.ROOM:
                 cache.clear()
-            if caller:  # kept in vain if a key was changed since: `forget`
-                cache[digest] = caller, now + self.FRESH
-        if caller:
-            self.used[caller.ref] = self.clock()
+            cache[digest] = caller, now + self.FRESH
+        self.used[caller.ref] = self.clock()
         return caller
 
     def _stored(self, digest: str) -> Optional[Caller]:
@@ -2519,9 +2506,8 @@ class Keys:
         return found or Caller(ref, workspace, "publishable", frozenset())
 
     def forget(self) -> None:
-        """The next request of this process looks every key up again; what one that is
-        being looked up was before, stays in the dict that is left behind."""
-        self.cache = {}
+        """The next request of this process looks every key up again."""
+        self.cache = {}  # who looks one up just now puts what was true into the old one
 
     # making and changing
 
@@ -2538,7 +2524,7 @@ class Keys:
         `existing` and the form settings. Conflict in a workspace that has MOST."""
         self._refuse_more_than_own(caller, type, permissions)
         if others.get("notify"):
-            self._refuse_telling(caller)
+            self._refuse_turning(caller, {"notify"})
         given = {"name": name, "permissions": permissions, "domains": domains}
         values = clean_key(type, **given, **others)
         token = new_token(type)
@@ -2575,18 +2561,11 @@ class Keys:
         if missing:
             raise Forbidden(f"a key cannot give what it has not itself: {missing}")
 
-    def _refuse_telling(self, caller: Caller) -> None:
-        """Who is told of submissions says a secret key alone."""
-        if not caller.may(EVERYTHING):
-            raise Forbidden("notify needs a secret key")
-
-    def _refuse_turning(self, caller: Caller, key: Key, sent: dict) -> None:
+    def _refuse_turning(self, caller: Caller, changed: set) -> None:
         """A form in use is led elsewhere, or its check is taken away, only by who may
-        read and change what comes by it."""
-        stored = key_values(key)
-        changed = {n for n, v in sent.items() if dump(v) != dump(stored.get(n))}
-        if "notify" in changed:
-            self._refuse_telling(caller)
+        read and change what comes by it; who is told of that says a secret key."""
+        if "notify" in changed and not caller.may(EVERYTHING):
+            raise Forbidden("notify needs a secret key")
         needed = ("submissions:read", "submissions:write")
         missing = [permission for permission in needed if not caller.may(permission)]
         if missing and changed.intersection(GUARDED):
@@ -2683,7 +2662,9 @@ class Keys:
         key = self._find(caller.workspace, ref, revoked_too)
         if key is not None:
             self._refuse_more_than_own(caller, key.type, key.permissions)
-            self._refuse_turning(caller, key, sent)
+            stored = key_values(key)
+            changed = {n for n, v in sent.items() if dump(v) != dump(stored.get(n))}
+            self._refuse_turning(caller, changed)
         clean_values(sent)
         if key is None:
             raise NotFound("there is no such key")
@@ -2739,7 +2720,7 @@ class Keys:
                 self.used.pop(ref, None)
 
 
-def clean_name(text: Any) -> str:
+def clean_key_name(text: Any) -> str:
     if not isinstance(text, str) or len(text) > 200 or has_control(text):
         raise ValueError
     return text
@@ -2772,7 +2753,7 @@ def one_of(choices: Any) -> Callable:
 
 
 KEY_PROPERTIES = {  # what cleans it (ValueError for what does not fit), what fits
-    "name": (clean_name, "text of at most 200 characters"),
+    "name": (clean_key_name, "text of at most 200 characters"),
     "permissions": (clean_permissions, "an array of names"),
     "domains": (clean_domains, "an array of at most 100 names"),
     "existing": (one_of(("update", "keep")), "update or keep"),
@@ -2824,6 +2805,14 @@ def clean_key(type: Any, **given: Any) -> dict:
         name = next(iter(settings))
         raise InvalidRequest(f"only a publishable key has {name}", name)
     return {"type": type, **values, "settings": FormSettings(**settings)}
+
+
+# What is shown of CONTACTAPI_SECRET_KEY, which is in no table.
+ENV_KEY = Key(
+    workspace=Workspace(name="default"),
+    hint="ck_secret_…",
+    **clean_key("secret", name="CONTACTAPI_SECRET_KEY"),
+)
 
 
 # -- the event log

@@ -362,6 +362,8 @@ def test_a_database_that_cannot_be_written_is_503_in_the_envelope(api, monkeypat
     [
         # "Where several apply, the first of: … 403, 415, 400, 404 for the record, 409"
         (("keys:write",), "PATCH", "key_" + "0" * 26, {"name": 5}, 400),
+        (("keys:write",), "PATCH", "key_" + "0" * 26, {"domains": ["a b"]}, 400),
+        (("keys:write",), "PATCH", "key_" + "0" * 26, {"captcha": "x"}, 400),
         (("keys:write",), "PATCH", "secret", {"name": 5}, 403),
         (("keys:write",), "POST", "", {"type": "secret", "name": 5}, 403),
         (("keys:write",), "DELETE", "env", None, 403),

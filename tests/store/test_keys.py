@@ -104,6 +104,26 @@ def test_a_revoked_key_is_refused_at_once(api):
     assert failure(api.get("/v1/contacts", key=token))[:2] == (401, "unauthorized")
 
 
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
+    api, monkeypatch
+):
+    keys, token = api.services.keys, api.key("restricted", "contacts:read")
+    ref = api.ref(token)
+    keys.forget()
+    with monkeypatch.context() as patch:
+        row = keys.store.row
+
+        def row_and_revoke(*question):
+            patch.undo()
+            found = row(*question)
+            keys.revoke(CLI, ref)
+            return found
+
+        patch.setattr(keys.store, "row", row_and_revoke)
+        assert keys.find(token).ref == ref
+    assert keys.find(token) is None
+
+
 def test_a_revoked_key_is_refused_in_another_process_within_5_seconds(make):
     one = make()
     two = make(like=one)
