@@ -4195,19 +4195,23 @@ def clean_progress(document: dict) -> tuple:
 # -- all of them
 
 
-class Services(NamedTuple):
-    """Everything that stands on one open database."""
+class Services:
+    """Everything that stands on one open database. Extras add to `hourly` what is done
+    every hour, to `nightly` functions of the date; `outbox` is None without its own."""
 
-    store: Store
-    workspaces: Workspaces
-    keys: Keys
-    events: Events
-    records: dict  # the plural of each kind: its Records
-    submissions: Submissions
-    outbox: Any  # what is to be sent to others; None without extras/outbox.py
-    calls: Calls
-    hourly: list  # what else is done every hour
-    nightly: list  # and every night: functions of its date
+    def __init__(self, config: Config, wire: Any, clock: Callable, ticker: Callable):
+        store = self.store = open_database(config.database_url)
+        events = self.events = Events(store, wire)
+        self.workspaces = Workspaces(store)
+        self.keys = Keys(store, events, clock, ticker, config.secret_key)
+        base = store, events, clock, config.max_body
+        self.records = {kind.plural: Records(kind, *base) for kind in KINDS}
+        self.submissions = Submissions(self.keys, self.contacts)
+        self.outbox = None
+        with contextlib.suppress(Mistake):  # whoever sends something will name it
+            self.outbox = OUTBOX.load().Outbox(store, clock)
+        self.calls = Calls(config, self.contacts, self.outbox)
+        self.hourly, self.nightly = [], []
 
     @property
     def contacts(self) -> Records:
@@ -7173,26 +7177,7 @@ def url_of(sock: socket.socket) -> str:
 def open_services(
     config: Config, clock: Callable = time.time, ticker: Callable = time.monotonic
 ) -> Services:
-    store = open_database(config.database_url)
-    events, outbox = Events(store, NativeWire), None
-    with contextlib.suppress(Mistake):  # whoever sends something will name it
-        outbox = OUTBOX.load().Outbox(store, clock)
-    base = store, events, clock, config.max_body
-    keys = Keys(store, events, clock, ticker, config.secret_key)
-    records = {kind.plural: Records(kind, *base) for kind in KINDS}
-    contacts = records[CONTACTS.plural]
-    services = Services(
-        store,
-        Workspaces(store),
-        keys,
-        events,
-        records,
-        Submissions(keys, contacts),
-        outbox,
-        Calls(config, contacts, outbox),
-        hourly=[],
-        nightly=[],
-    )
+    services = Services(config, NativeWire, clock, ticker)
     for extra in EXTRAS:
         with contextlib.suppress(Mistake):  # a path of its says what is missing
             if extra.listens:
@@ -7276,7 +7261,9 @@ class Housekeeper(threading.Thread):
             self.tidy()
         if self.night() != self.last_night:
             self.last_night = self.night()
-            self.nightly(self.last_night)
+            self.services.store.rewrite_if_due()
+            for work in self.services.nightly:
+                work(self.last_night)
 
     def night(self) -> str:
         """The date of the newest night: a day begins at NIGHT o'clock."""
@@ -7298,11 +7285,6 @@ class Housekeeper(threading.Thread):
             gone = self.services.contacts.delete_untouched(before)
             if gone:
                 log.info("retention: %d contacts deleted", gone)
-
-    def nightly(self, today: str) -> None:
-        self.services.store.rewrite_if_due()
-        for work in self.services.nightly:
-            work(today)
 
 
 # -- commands
@@ -7404,8 +7386,8 @@ def offer_keys(services: Services, url: str) -> None:
 
 def given(args: argparse.Namespace, *names: str) -> dict:
     """Those of these arguments that were given."""
-    there = {name: getattr(args, name, None) for name in names}
-    return {name: value for name, value in there.items() if value is not None}
+    there = vars(args).items()
+    return {name: value for name, value in there if name in names and value is not None}
 
 
 def on_database(made: bool) -> Callable:
