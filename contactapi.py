@@ -154,7 +154,6 @@ def text_like(pattern: str, shape: str) -> Callable:
     return cast
 
 
-a_port = a_number(0, 65535)
 a_from_number = text_like(r"\+[0-9]{2,15}", "+ and 2 to 15 digits")
 a_log_format = text_like("text|json", "text or json")
 a_secret_key = text_like(
@@ -230,7 +229,7 @@ class Setting(NamedTuple):
 
 # fmt: off
 SETTINGS = {
-    "PORT": Setting(a_port, "8080", "the port to listen on"),
+    "PORT": Setting(a_number(0, 65535), "8080", "the port to listen on"),
     "CONTACTAPI_HOST": Setting(str, "127.0.0.1", "the address to listen on"),
     "DATABASE_URL": Setting(a_database, "sqlite:///contacts.db",
         "where the data is kept"),
@@ -7400,11 +7399,8 @@ def on_database(made: bool) -> Callable:
         def command(config: Config, args: argparse.Namespace) -> None:
             if not made and not os.path.exists(config.database_url):
                 raise Mistake(f"{config.database_url} is not there")
-            services = open_services(config)
-            try:
+            with contextlib.closing(open_services(config)) as services:
                 work(services, args)
-            finally:
-                services.close()
 
         return command
 
