@@ -1084,7 +1084,8 @@ def event_id(position: int) -> str:
 
 
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
-DAY = 86_400_000_000  # microseconds, as in all times that are kept
+# Microseconds, as in all times that are kept.
+SECOND, DAY = 1_000_000, 86_400_000_000
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 ISO_TIME = re.compile(
     r"(\d{4})(-?)(\d\d)\2(\d\d)"
@@ -2974,12 +2975,11 @@ class New(NamedTuple):
 
     label: str
     natural_key: str
-    text: str  # the fields as JSON
     fields: dict
+    text: str  # the fields as JSON
     words: str
     created_at: Optional[int] = None
     updated_at: Optional[int] = None
-    warning: str = ""
 
 
 class Report:
@@ -3042,46 +3042,51 @@ class Listed:
         rows = self.store.rows(f"{self.select} {where}", params)
         return list(itertools.starmap(self.ROW, rows))
 
-    def _room(self, workspace: int, wanted: list) -> tuple:
-        """(the first free id, a free created_at for each: the one wanted or, where that
-        is taken, the one behind all that are used in its second). What is stored is
-        asked for once for each second, though 100,000 records share it."""
-        marks, table = ",".join("?" * len(wanted)), self.kind.table
+    def _room(self, workspace: int, wanted: Any = (None,)) -> list:
+        """(id, uid, created_at) for each new row: the place in line that it wants (None
+        is now) or, where that is taken, one behind it."""
+        now = self._now()
+        places = [now if place is None else place for place in wanted]
+        marks, table = ",".join("?" * len(places)), self.kind.table
         sql = (
             f"SELECT coalesce(max(id), 0) + 1 FROM {table} UNION ALL SELECT created_at "
             f"FROM {table} WHERE workspace_id = ? AND created_at IN ({marks})"
         )
-        rows = self.store.rows(sql, (workspace, *wanted))
-        if len(rows) == len(wanted) == 1:  # as it is nearly always
-            return rows[0][0], wanted
-        (number,), taken = rows[0], {place for (place,) in rows[1:]}
-        stored, last = {}, {}  # the last in each second: that is there, that we gave
-        places = []
+        (number,), *taken = self.store.rows(sql, (workspace, *places))
+        if taken or len(set(places)) < len(places):
+            places = self._places(workspace, places, {place for (place,) in taken})
+        uids = self.store.uids.make(number, len(places))
+        return list(zip(itertools.count(number), uids, places))
+
+    def _places(self, workspace: int, wanted: list, taken: set) -> list:
+        """A free one for each: the one wanted or, where that is taken, the one behind
+        all that are used in its second, or in the next that has room. What is stored is
+        asked for once for each second, though 100,000 records share it."""
+
+        @functools.cache
+        def stored(second: int) -> int:
+            """The last place in it, or the one before it."""
+            sql = (
+                f"SELECT max(created_at) FROM {self.kind.table} WHERE workspace_id = ? "
+                "AND created_at >= ? AND created_at < ?"
+            )
+            start = second * SECOND
+            (last,) = self.store.row(sql, (workspace, start, start + SECOND))
+            return start - 1 if last is None else last
+
+        def behind(second: int) -> int:
+            return max(stored(second), given.get(second, FIRST)) + 1
+
+        given, places = {}, []  # the last in each second; all of them
         for place in wanted:
+            second = place // SECOND
             if place in taken:
-                place = self._behind(workspace, place // 1_000_000, stored, last)
-            second = place // 1_000_000
-            last[second] = max(last.get(second, place), place)
+                while (place := behind(second)) // SECOND > second:  # which is full
+                    second += 1
+            given[second] = max(given.get(second, place), place)
             taken.add(place)
             places.append(place)
-        return number, places
-
-    def _behind(self, workspace: int, second: int, stored: dict, last: dict) -> int:
-        """The first place behind those of this second, or of the next that has room."""
-        if second not in stored:
-            stored[second] = self._last_place(workspace, second)
-        place = max(stored[second], last.get(second, FIRST)) + 1
-        full = place // 1_000_000 > second
-        return self._behind(workspace, second + 1, stored, last) if full else place
-
-    def _last_place(self, workspace: int, second: int) -> int:
-        start, end = second * 1_000_000, (second + 1) * 1_000_000
-        sql = (
-            f"SELECT max(created_at) FROM {self.kind.table} WHERE workspace_id = ? "
-            "AND created_at >= ? AND created_at < ?"
-        )
-        (last,) = self.store.row(sql, (workspace, start, end))
-        return start - 1 if last is None else last
+        return places
 
     def oldest_first(self, workspace: int, filters: tuple = ()) -> Iterator[list]:
         """All that match, many rows at a time. Each batch is a read of its own: no
@@ -3098,7 +3103,8 @@ class Listed:
     def page(self, workspace: int, filters: tuple, number: int, size: int) -> Page:
         """One page, newest first, and how many there are in all. Past the middle the
         index is walked from its other end."""
-        offset, scans = (number - 1) * size, not self._is_indexed(filters)
+        offset = (number - 1) * size
+        scans = filters and not self._is_indexed(filters)
         if scans and self.tallied(workspace, filters) is None:
             return self._capped_page(workspace, filters, offset, size)
         total = self.total(workspace, filters)
@@ -3199,14 +3205,6 @@ class Listed:
         return where, (workspace, *(value for _, values in tests for value in values))
 
 
-class Filling(NamedTuple):
-    """How a visitor's words go into a contact."""
-
-    keeps: bool  # what is there
-    most: int  # characters that an event which rests on another may take
-    unless_since: int = LAST  # one that was changed later is added to alone
-
-
 class Records(Listed):
     """Everything that can be done with one kind of record, written once.
 
@@ -3239,8 +3237,6 @@ class Records(Listed):
             f"UPDATE {table} SET label = ?, fields = ?, words = ?, updated_at = ? "
             "WHERE id = ?"
         )
-        # Of its own: an UPDATE that names a column writes its index, changed or not.
-        self.rename = f"UPDATE {table} SET natural_key = ? WHERE id = ?"
 
     # one record
 
@@ -3258,50 +3254,39 @@ class Records(Listed):
             old = self._find(caller.workspace, new.natural_key)
             if old is None:
                 return self._create(caller, [new])[0]
-            return self._write_over(caller, old, new)
+            return self._change(caller, old, new[:2], new.fields, always=True)
 
         return work
 
-    def _write_over(
-        self, caller: Caller, old: Row, new: New, always: bool = True
-    ) -> Row:
-        """The fields sent over the stored ones; `always`: though nothing changes.
-        PayloadTooLarge if the record would grow too large."""
-        stored = load(old.fields)
-        fields = {**stored, **new.fields}
-        changed = self._changed(old, new.label, stored, fields)
-        if not (changed or always):
-            return old
-        merged = self._ready(new.label, new.natural_key, fields)
-        return self._change(caller, old, merged, changed)
-
-    def fill(self, caller: Caller, email: tuple, sent: dict, how: Filling) -> tuple:
+    def fill(
+        self, caller: Caller, email: tuple, sent: dict, kept_from: int, most: int
+    ) -> tuple:
         """Inside a transaction: (the row, the event to be told) of what a visitor sent.
         A publishable key may add to a record, never learn or lose one: the stored
-        spelling stays, and so does the record if a visitor may not fill it so far. The
-        work is the same for a record that is there as for a new one, so that its time
-        tells neither (CONTRACT section 2)."""
-        label, natural_key = email
-        number, (place,) = self._room(caller.workspace, [self._now()])
-        (uid,) = self.store.uids.make(number, 1)
-        made = Row(number, uid, label, natural_key, "{}", place, place)
-        old = self._find(caller.workspace, natural_key)
-        row, names, words = self._filled(old or made, sent, how)
+        spelling stays, and so does the record if a visitor may not fill it so far, and
+        what is in it if it was changed at `kept_from` or later. `most` is how many
+        characters an event may take that rests on another. The work is the same for a
+        record that is there as for a new one, so that its time tells neither (CONTRACT
+        section 2)."""
+        [(number, uid, place)] = self._room(caller.workspace)
+        made = Row(number, uid, *email, "{}", place, place)
+        old = self._find(caller.workspace, made.natural_key)
+        row, written, words = self._filled(old or made, sent, kept_from)
         values = made._replace(fields=row.fields, updated_at=row.updated_at)
         self.store.run(self.insert_or_update, (*values, caller.workspace, words))
         self.store.count(caller.workspace, self.kind.name, 0 if old else 1)
         verb, key = ("updated", []) if old else ("created", [self.kind.key])
-        draft = self._draft(verb, caller, row, key + list(names))
-        difference = {**names, "updated_at": iso(row.updated_at)}
-        return row, self.events.resting(draft, difference, how.most)
+        draft = self._draft(verb, caller, row, key + list(written))
+        difference = {**written, "updated_at": iso(row.updated_at)}
+        return row, self.events.resting(draft, difference, most)
 
-    def _filled(self, row: Row, sent: dict, how: Filling) -> tuple:
+    def _filled(self, row: Row, sent: dict, kept_from: int) -> tuple:
         """(the row with what a visitor may write of this, those fields, the folded
         copy). It may fill half of a record's bytes and 200 of its names; what its owner
         filled beyond it may write over, but not enlarge."""
         stored = load(row.fields)
         names = names_written(stored, sent)
-        if how.keeps or row.updated_at > how.unless_since:
+        if row.updated_at >= kept_from:
             names = [name for name in names if name not in stored]
         written = {name: sent[name] for name in names}
         fields = {**stored, **written}
@@ -3318,22 +3303,14 @@ class Records(Listed):
     ) -> Callable:
         """Writes the fields sent over the stored ones (`merge`: as RFC 7396 has it).
         A patch that changes nothing leaves no trace."""
-        sent, renamed = self.kind.others(document), None
+        sent, key = self.kind.others(document), None
         if self.kind.key in document:
-            renamed = self.kind.clean(document[self.kind.key])
+            key = self.kind.clean(document[self.kind.key])
 
         def work() -> Row:
             old = self.get(caller.workspace, uid)
-            label, natural_key = renamed or (old.label, old.natural_key)
-            stored = load(old.fields)
-            fields = merge_patch(stored, sent) if merge else {**stored, **sent}
-            new = self._ready(label, natural_key, fields)
-            taken = renamed and self._find(caller.workspace, natural_key)
-            if taken and taken.id != old.id:
-                key = self.kind.key
-                raise Conflict(f"another {self.kind.name} has this {key}", key)
-            changed = self._changed(old, label, stored, fields)
-            return self._change(caller, old, new, changed) if changed else old
+            same = old.label, old.natural_key
+            return self._change(caller, old, key or same, sent, merge)
 
         return work
 
@@ -3392,82 +3369,64 @@ class Records(Listed):
         is on the disk."""
         report = Report()
         for batch in batches(lines, *self.BATCH):
-            items = [self._read(line) for line in batch]
+            items = [self._read(line, report) for line in batch]
             work = functools.partial(self._import_batch, caller, items, report)
             self.store.write(work)
             yield report
 
-    def _read(self, line: Line) -> tuple:
-        """(line, New), or (the line with what is wrong with it, None)."""
+    def _read(self, line: Line, report: Report) -> tuple:
+        """(line, New), or (the line with what is wrong with it, None). A time that
+        cannot be taken does not cost the record, which is taken as of now."""
         if line.document is None:
             return line, None
         try:
-            return line, self._new(line.document, keep_times=True)
+            new = self._new(line.document)
         except ApiError as err:
             return line._replace(error=err.message), None
+        try:
+            times = [self._time(name, line.document.get(name)) for name in OURS[1:]]
+        except InvalidRequest as err:
+            report.warn(line, f"{err.message}: the line is taken as of now")
+            times = ()
+        return line, New(*new[:5], *times)
 
-    def _new(self, document: dict, keep_times: bool = False) -> "New":
-        label, natural_key, fields = self.kind.split(document)
-        times = self._times(document) if keep_times else ()
-        return self._ready(label, natural_key, fields, *times)
-
-    def _ready(self, label: str, natural_key: str, fields: dict, *times: Any) -> "New":
-        """PayloadTooLarge when the fields take more than a record may hold."""
-        text = dump(fields)
-        if self._size(text) > self.max_body:
-            limit = f"{self.max_body} bytes"
-            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
-        return New(label, natural_key, text, fields, searchable(label, fields), *times)
-
-    def _changed(self, old: Row, label: str, stored: dict, fields: dict) -> list:
-        """The names of what is to differ from the record as it was."""
-        renamed = [self.kind.key] if label != old.label else []
-        return renamed + changed_names(stored, fields)
-
-    def _times(self, document: dict) -> tuple:
-        """(created_at, updated_at, what is wrong with them): a time that cannot be read
-        or lies in the future does not cost the record, which is taken as of now."""
-        times = []
-        for name in OURS[1:]:
-            value = document.get(name)
-            moment = parse_time(value.strip()) if isinstance(value, str) else None
-            wrong = ""
-            if moment is None and value is not None:
-                wrong = "is no ISO 8601 time such as 2026-07-04T10:00:00Z"
-            # An export of this very moment may be some microseconds ahead.
-            elif moment is not None and moment > micros(self.clock() + 0.1):
-                wrong = "is in the future"
-            if wrong:
-                return None, None, f"{name} {wrong}: the line is taken as of now"
-            times.append(moment)
-        return *times, ""
+    def _time(self, name: str, value: Any) -> Optional[int]:
+        """InvalidRequest for one that cannot be read or lies in the future."""
+        if value is None:
+            return None
+        moment = parse_time(value.strip()) if isinstance(value, str) else None
+        if moment is None:
+            shape = "no ISO 8601 time such as 2026-07-04T10:00:00Z"
+            raise InvalidRequest(f"{name} is {shape}")
+        # An export of this very moment may be some microseconds ahead.
+        if moment > micros(self.clock() + 0.1):
+            raise InvalidRequest(f"{name} is in the future")
+        return moment
 
     def _import_batch(self, caller: Caller, items: list, report: Report) -> None:
         """One transaction of an import; what is new is written together."""
-        keys = [new.natural_key for _, new in items if new]
-        known, fresh = self._known(caller.workspace, keys), {}
+        fresh = {}
+        for _, new in items:
+            if new:
+                fresh.setdefault(new.natural_key, new)
+        for natural_key in self._known(caller.workspace, list(fresh)):
+            del fresh[natural_key]
+        self._create(caller, list(fresh.values()))
         for line, new in items:
-            if new and new.warning:
-                report.warn(line, new.warning)
             if new is None:
                 report.fail(line)
-            elif new.natural_key in known:
-                self._import_known(caller, line, new, report)
-            elif new.natural_key in fresh:
-                report.created += len(self._create(caller, list(fresh.values())))
-                known, fresh = known | fresh.keys(), {}
-                self._import_known(caller, line, new, report)
+            elif fresh.get(new.natural_key) is new:
+                report.created += 1
             else:
-                fresh[new.natural_key] = new
-        report.created += len(self._create(caller, list(fresh.values())))
+                self._import_known(caller, line, new, report)
 
-    def _known(self, workspace: int, keys: list) -> set:
+    def _known(self, workspace: int, keys: list) -> list:
         marks = ",".join("?" * len(keys))
         sql = (
             f"SELECT natural_key FROM {self.kind.table} WHERE workspace_id = ? "
             f"AND natural_key IN ({marks})"
         )
-        return {row[0] for row in self.store.rows(sql, (workspace, *keys))}
+        return [row[0] for row in self.store.rows(sql, (workspace, *keys))]
 
     def _import_known(
         self, caller: Caller, line: Line, new: New, report: Report
@@ -3475,10 +3434,27 @@ class Records(Listed):
         """A record that the line leaves as it was is not touched."""
         old = self._find(caller.workspace, new.natural_key)
         try:
-            self._write_over(caller, old, new, always=False)
+            self._change(caller, old, new[:2], new.fields)
             report.updated += 1
         except PayloadTooLarge as err:
             report.fail(line._replace(error=err.message))
+
+    def _new(self, document: dict) -> New:
+        """PayloadTooLarge, or what the kind says of its key."""
+        label, natural_key, fields = self.kind.split(document)
+        return New(label, natural_key, fields, *self._texts(label, fields))
+
+    def _texts(self, label: str, fields: dict) -> tuple:
+        """(the fields as JSON, the folded copy). PayloadTooLarge when they take more
+        than a record may hold."""
+        text = dump(fields)
+        if self._size(text) > self.max_body:
+            limit = f"{self.max_body} bytes"
+            raise PayloadTooLarge(f"the fields of a {self.kind.name} may take {limit}")
+        return text, searchable(label, fields)
+
+    def _size(self, text: str) -> int:
+        return len(text) if text.isascii() else len(text.encode())
 
     # inside the transaction
 
@@ -3499,38 +3475,56 @@ class Records(Listed):
 
     def _create(self, caller: Caller, news: list) -> list:
         """The rows of records that are not there yet, once they are."""
-        workspace, rows = caller.workspace, self._made(caller.workspace, news)
-        self.store.run_many(
-            self.insert,
-            [(*row, workspace, new.words) for row, new in zip(rows, news)],
-        )
+        workspace, rows = caller.workspace, []
+        room = self._room(workspace, [new.created_at for new in news])
+        for (number, uid, at), new in zip(room, news):
+            changed_at = at if new.updated_at is None else new.updated_at
+            row = number, uid, new.label, new.natural_key, new.text, at, changed_at
+            rows.append(Row(*row))
+        values = [(*row, workspace, new.words) for row, new in zip(rows, news)]
+        self.store.run_many(self.insert, values)
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
         told = map(functools.partial(self._draft, "created", caller), rows, names)
         self.events.add(*told)
         return rows
 
-    def _made(self, workspace: int, news: list) -> list:
-        """As they are to be stored, in free places."""
+    def _change(
+        self,
+        caller: Caller,
+        old: Row,
+        key: tuple,
+        sent: dict,
+        merge: bool = False,
+        always: bool = False,
+    ) -> Row:
+        """The record under this key (as written, as compared) with the fields sent over
+        the stored ones (`merge`: as RFC 7396 has it), once it is that; it is written
+        though nothing changes if `always`. PayloadTooLarge if it would grow too large,
+        Conflict if another has the key."""
+        stored, (label, natural_key) = load(old.fields), key
+        fields = merge_patch(stored, sent) if merge else {**stored, **sent}
+        renamed = [self.kind.key] if key != (old.label, old.natural_key) else []
+        changed = renamed + changed_names(stored, fields)
+        if not (changed or always):
+            return old
+        text, words = self._texts(label, fields)
+        if natural_key != old.natural_key:
+            self._rename(caller.workspace, old, natural_key)
         now = self._now()
-        wanted = [now if new.created_at is None else new.created_at for new in news]
-        first, places = self._room(workspace, wanted)
-        uids = self.store.uids.make(first, len(news))
-        rows = []
-        for number, (uid, new, at) in enumerate(zip(uids, news, places), first):
-            changed_at = at if new.updated_at is None else new.updated_at
-            rows.append(Row(number, uid, *new[:3], at, changed_at))
-        return rows
-
-    def _change(self, caller: Caller, old: Row, new: New, changed: list) -> Row:
-        """The row as it is after this; it may be written though nothing changed."""
-        now = self._now()
-        self.store.run(self.update, (new.label, new.text, new.words, now, old.id))
-        if new.natural_key != old.natural_key:
-            self.store.run(self.rename, (new.natural_key, old.id))
-        row = Row(old.id, old.uid, *new[:3], old.created_at, now)
+        self.store.run(self.update, (label, text, words, now, old.id))
+        row = Row(old.id, old.uid, label, natural_key, text, old.created_at, now)
         self.events.add(self._draft("updated", caller, row, changed))
         return row
+
+    def _rename(self, workspace: int, row: Row, natural_key: str) -> None:
+        """Of its own: an UPDATE that names a column writes its index, changed or
+        not."""
+        if self._find(workspace, natural_key):
+            key = self.kind.key
+            raise Conflict(f"another {self.kind.name} has this {key}", key)
+        sql = f"UPDATE {self.kind.table} SET natural_key = ? WHERE id = ?"
+        self.store.run(sql, (natural_key, row.id))
 
     def _draft(self, verb: str, caller: Caller, row: Row, changed: list) -> Draft:
         kind, data = self.kind, self.events.wire.one(self.kind, row)
@@ -3862,8 +3856,7 @@ class Submissions(Listed):
     def _arriving(
         self, caller: Caller, post: Post, fields: str, words: str
     ) -> SubmissionRow:
-        number, (place,) = self._room(caller.workspace, [self._now()])
-        (uid,) = self.store.uids.make(number, 1)
+        [(number, uid, place)] = self._room(caller.workspace)
         whose = number, uid, caller.workspace, caller.ref, *(post.email or (None, None))
         told = post.subject, post.reply_to, post.from_name, post.page, fields
         return SubmissionRow(*whose, *told, place, place, words=words)
@@ -3891,11 +3884,12 @@ class Submissions(Listed):
 
     def _into_contact(self, caller: Caller, row: SubmissionRow) -> tuple:
         """(the contact, the event to be told)."""
-        since = row.created_at if row.state else LAST
-        keeps = self._rule(caller, row).existing == "keep"
-        how = Filling(keeps, 4 * len(row.fields) + 512, since)
+        kept_from = row.created_at + 1 if row.state else LAST
+        if self._rule(caller, row).existing == "keep":
+            kept_from = FIRST
+        email, most = (row.label, row.natural_key), 4 * len(row.fields) + 512
         sent = contact_fields(load(row.fields), row.label)
-        return self.contacts.fill(caller, (row.label, row.natural_key), sent, how)
+        return self.contacts.fill(caller, email, sent, kept_from, most)
 
     def _change(
         self, caller: Caller, row: SubmissionRow, visitor: str = "", **changes: Any
@@ -4088,8 +4082,8 @@ class Calls(Listed):
     ) -> CallRow:
         if self.dialler:
             self.dialler.count()
-        number, (place,) = self._room(caller.workspace, [self._now()])
-        whose = number, new_uid(), caller.workspace, contact.id
+        [(number, uid, place)] = self._room(caller.workspace)
+        whose = number, uid, caller.workspace, contact.id
         row = CallRow(*whose, phone, from_number, place, place, contact=contact.uid)
         self.store.run(self.INSERT, row[:-1])
         if self.dialler:

@@ -101,3 +101,14 @@ def test_times_of_every_kind_find_places_of_their_own(free):
         *("00.999998", "00.999999", "01.000000", "01.000001", "01.000002"),
         *("01.000003", "01.000004", "01.000005"),
     ]
+
+
+def test_a_place_is_found_behind_a_thousand_seconds_that_are_used_up(free):
+    lines = (
+        {"email": f"u{n}@x.org", "created_at": f"2026-07-04T{time}.999999Z"}
+        for n, time in enumerate(
+            f"09:{n // 60:02}:{n % 60:02}" for n in (*range(1200), 0)
+        )
+    )
+    assert counts(upload(free, jsonl(*lines))) == (1201, 0, 0, [])
+    assert places(free)[-1] == "2026-07-04T09:20:00.000000Z"
