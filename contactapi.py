@@ -3749,16 +3749,16 @@ class Submissions(Listed):
         its `keep_days`, but for what a person has confirmed; doubtful ones by when they
         became that: a person may ask late for a confirmation."""
         of_key = "created_at < ?2 AND key = ?3 AND confirmed_at IS NULL"
-        total = 0
+        total, now = 0, self._now()
         for (workspace,) in self.store.rows("SELECT id FROM workspace"):
             caller = operator("retention", workspace)
             for key in self._keys(workspace):
                 if days := self.keys.rule(workspace, key).settings.keep_days:
-                    what = self._days_ago(days), key
+                    what = now - days * DAY, key
                     total += self._delete_some(caller, of_key, *what)
             for which, days in self.DOUBTFUL:
                 old = f"created_at < ?2 AND updated_at < ?2 AND {which}"
-                total += self._delete_some(caller, old, self._days_ago(days))
+                total += self._delete_some(caller, old, now - days * DAY)
         return total
 
     def forget_sent(self) -> None:
@@ -3963,9 +3963,6 @@ class Submissions(Listed):
         last = ("",)
         while last := self.store.row(sql, (workspace, *last)):
             yield last[0]
-
-    def _days_ago(self, days: int) -> int:
-        return self._now() - days * DAY
 
 
 def refuse_to_lose() -> None:
@@ -5758,28 +5755,33 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
     refuse_many(document)
     names = CAPTCHA_FIELDS[caller.settings.captcha]
     tokens = {name: document.pop(name) for name in names if name in document}
-    subject, environ = document.get("subject"), request.environ
+    subject = document.get("subject")
     post = Post(
         document,
         clean_email(document.get("email")),
         subject=subject if isinstance(subject, str) else None,
-        page=sending_page(environ),
-        visitor=app.gate.address(environ),
         tokens=tokens,
     )
-    submissions = app.services.submissions
-    work = submissions.receive(caller, post)
-    app.gate.count_bytes(environ, caller)
 
     def received(row: SubmissionRow) -> str:
         response.status = 201
         veiled = caller.settings.confirm or caller.settings.captcha == "service"
         uid = None if veiled else row.contact
-        uid = uid or submissions.veiled_uid(row.workspace, row.natural_key)
+        uid = uid or app.services.submissions.veiled_uid(row.workspace, row.natural_key)
         sent = {"email": row.label, **CONTACTS.others(document)}
         return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 
-    return Write(work, received)
+    return receive(app, caller, post, received)
+
+
+def receive(app: Api, caller: Caller, post: Post, shape: Callable) -> Write:
+    """Both ways in go on here: who sent it, whether it may be kept."""
+    environ = request.environ
+    visitor = app.gate.address(environ)
+    post = post._replace(page=sending_page(environ), visitor=visitor)
+    work = app.services.submissions.receive(caller, post)
+    app.gate.count_bytes(environ, caller)
+    return Write(work, shape)
 
 
 def add_submissions(app: Api, submissions: Submissions) -> None:
@@ -5977,23 +5979,20 @@ UNKEPT = {"access_key", "from_name", "redirect", "ccemail", "webhook"}
 UNKEPT |= {*HONEYPOTS, *TOKEN_FIELDS}
 
 
-def add_forms(app: Api, submissions: Submissions) -> None:
+def add_forms(app: Api) -> None:
     """/f: what a plain HTML form sends."""
 
     @app.post("/f")
     @app.post("/f/<key:re:(?!thanks$)[^/]+>")
     def post_form(key: Optional[str] = None) -> Write:
-        environ = request.environ
         document = read_form()
-        caller = app.gate.admit_form(environ, key or document.get("access_key"))
+        token = key or document.get("access_key")
+        caller = app.gate.admit_form(request.environ, token)
         refuse_many(document)
-        visitor = app.gate.address(environ)
-        post = read_post(document, sending_page(environ), visitor)
+        post = read_post(document)
         if caller.settings.confirm and post.email is None:
             raise MissingEmail()
-        work = submissions.receive(caller, post)
-        app.gate.count_bytes(environ, caller)
-        return Write(work, functools.partial(taken, caller, document))
+        return receive(app, caller, post, functools.partial(taken, caller, document))
 
     def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
         environ = request.environ
@@ -6013,7 +6012,7 @@ def add_forms(app: Api, submissions: Submissions) -> None:
         return page_of("Thank you", TAKEN)
 
 
-def read_post(document: dict, page: Optional[str], visitor: str) -> Post:
+def read_post(document: dict) -> Post:
     """What a visitor means by these fields; InvalidEmail."""
     email = read_email(document)
     reply_to = text_of(document, "_replyto")
@@ -6021,8 +6020,6 @@ def read_post(document: dict, page: Optional[str], visitor: str) -> Post:
         fields={n: v for n, v in document.items() if is_kept(n, document)},
         email=email,
         subject=text_of(document, "_subject") or text_of(document, "subject"),
-        page=page,
-        visitor=visitor,
         honeypot=any(is_filled(document.get(name)) for name in HONEYPOTS),
         tokens={n: document[n] for n in TOKEN_FIELDS if n in document},
         reply_to=reply_to if reply_to and is_email(reply_to) else None,
@@ -7200,7 +7197,7 @@ def make_app(
     add_submissions(app, services.submissions)
     add_keys_api(app, services.keys)
     add_calls(app, services.calls)
-    add_forms(app, services.submissions)
+    add_forms(app)
     for extra in EXTRAS:
         add_extra(app, extra, config)
     return app
