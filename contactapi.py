@@ -273,7 +273,7 @@ class Extra(NamedTuple):
     None for an encoding that it cannot read, `read_file(file, records, args)`, which
     gives lines, and `write_file(listed, workspace, args)`, which gives text. One with
     commands has COMMANDS: by name, what gives the parser of one its arguments and its
-    `run`."""
+    `run`; one with tables has their MODELS, each after those to which it refers."""
 
     module: str
     purpose: str
@@ -1542,22 +1542,6 @@ class Call(Model):
         indexes = ((("workspace", "created_at"), True),)
 
 
-class Dialling(Model):
-    """When a call was asked for that is placed here: what the day's limit counts,
-    though the call be deleted."""
-
-    at = peewee.BigIntegerField(index=True)
-
-
-class Spent(Model):
-    """A captcha's challenge that was used: the second of its expiry, and its nonce."""
-
-    challenge = peewee.TextField(primary_key=True)
-
-    class Meta:
-        without_rowid = True
-
-
 class Position(peewee.AutoField):
     """A rowid that is never used twice, though the newest row be deleted."""
 
@@ -1643,47 +1627,6 @@ class Event(Model):
 Event.add_index(Event.submission, where=Event.submission.is_null(False))
 
 
-class Delivery(Model):
-    """One thing to be sent, once or until it was taken: of a call, or of an event or a
-    submission (their rows' numbers; an event may expire before what tells of it). What
-    is sent is made of that when it is sent. `due_at` is when it is to be looked at
-    next: to be sent, or, while it is being sent, as interrupted."""
-
-    id = Position()
-    workspace = part_of(Workspace, index=False)
-    sender = peewee.TextField()
-    target = peewee.TextField()
-    endpoint = peewee.TextField()
-    call = part_of(Call, null=True)
-    event = part_of(Event, null=True)
-    submission = part_of(Submission, null=True)
-    state = peewee.TextField()
-    tries = peewee.IntegerField()
-    due_at = peewee.BigIntegerField(null=True)
-    last_status = peewee.IntegerField(null=True)
-    last_answer = peewee.TextField(null=True)
-    created_at = peewee.BigIntegerField(index=True)
-
-    class Meta:
-        indexes = ((("endpoint", "due_at"), False), (("workspace", "call"), False))
-
-
-class Endpoint(Model):
-    """Where deliveries go one at a time. `due_at` is since when, or from when, there is
-    something to do: not before `lapses_at`, which ends what is being sent (or did, and
-    then others come first), nor before `free_at`, after failures."""
-
-    name = peewee.TextField(primary_key=True)
-    sender = peewee.TextField()
-    due_at = peewee.BigIntegerField(null=True)
-    lapses_at = peewee.BigIntegerField()
-    free_at = peewee.BigIntegerField()
-    failures = peewee.IntegerField()  # tries in vain since one was not
-
-    class Meta:
-        indexes = ((("sender", "due_at"), False),)
-
-
 class Answer(Model):
     """The 201 that an Idempotency-Key was answered with."""
 
@@ -1697,27 +1640,6 @@ class Answer(Model):
 
     class Meta:
         indexes = ((("workspace", "key", "name"), True),)
-
-
-class Mark(Model):
-    """What counts until then: a mail, a hash of who caused, got or refuses one."""
-
-    name = peewee.TextField()
-    until = peewee.BigIntegerField(index=True)
-
-    class Meta:
-        indexes = ((("name", "until"), False),)
-
-
-class Overflow(Model):
-    """A submission of which the mail at the end of its key's hour tells."""
-
-    submission = part_of(Submission, primary_key=True)
-    key = peewee.TextField()
-    ends = peewee.BigIntegerField()
-
-    class Meta:
-        indexes = ((("key", "ends"), False),)
 
 
 class TextsField(peewee.TextField):
@@ -1765,35 +1687,6 @@ class Key(Model):
     def ref(self) -> str:
         """How it is named outside; CONTACTAPI_SECRET_KEY is in no table."""
         return f"key_{self.uid}" if self.uid else "env"
-
-
-class Webhook(Model):
-    """An endpoint that events are sent to (CONTRACT section 9). `anywhere`: it may have
-    an address that is not public. `failing_since`: the first try in vain after the last
-    that was not."""
-
-    uid = peewee.TextField(unique=True)
-    workspace = part_of(Workspace, index=False)
-    url = peewee.TextField()
-    anywhere = peewee.BooleanField()
-    events = TextsField()
-    shape = peewee.TextField()
-    secret = peewee.TextField()
-    old_secret = peewee.TextField(null=True)
-    rotated_at = peewee.BigIntegerField(null=True)
-    enabled = peewee.BooleanField()
-    reason = peewee.TextField(null=True)
-    failing_since = peewee.BigIntegerField(null=True)
-    created_at = peewee.BigIntegerField()
-    created_by = peewee.TextField(index=True)
-    updated_at = peewee.BigIntegerField()
-
-    class Meta:
-        indexes = ((("workspace", "created_at"), False),)
-
-    @property
-    def ref(self) -> str:
-        return f"whk_{self.uid}"
 
 
 class Note(Model):
@@ -1880,12 +1773,11 @@ CALLS = Kind("call", "calls", "call", None, False, Call, None)
 
 
 def models() -> tuple:
-    """Of every table, each after those to which it refers."""
+    """Of every table but those of extras, each after those to which it refers."""
     records = [kind.model for kind in KINDS]
     return (
-        *(Workspace, Tally, *records, OldUid, Call, Dialling, Submission, Sent),
-        *(Event, Delivery, Endpoint, Answer, Key, Webhook, Note, Spent),
-        *(Mark, Overflow),
+        *(Workspace, Tally, *records, OldUid, Call, Submission, Sent, Event),
+        *(Answer, Key, Note),
     )
 
 
@@ -1982,6 +1874,15 @@ class Store:
         """A Peewee select's models, or what any other query returns."""
         many = list if isinstance(query, peewee.Select) else lambda result: result
         return self._ask(lambda _: many(query.execute(self.database)))
+
+    def make_tables(self, models: list) -> None:
+        """Inside a work: those that are not there, as the models say them."""
+
+        def make(_: sqlite3.Connection) -> None:
+            for model in models:
+                peewee.SchemaManager(model, self.writing).create_all()
+
+        self._ask(make)
 
     def _ask(self, question: Callable) -> Any:
         try:
@@ -2354,19 +2255,29 @@ def bring_up_to_date(store: Store) -> None:
 
 def make_schema(store: Store, version: int) -> None:
     if version == 0:
-        make_tables(store)
+        store.make_tables(models())
+        store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
+        make_uid_secret(store)
     elif version < SCHEMA:
         UPGRADES.load().take_steps(store, version, SCHEMA)
     store.run(f"PRAGMA application_id = {APPLICATION_ID}")
     store.run(f"PRAGMA user_version = {SCHEMA}")
 
 
-def make_tables(store: Store) -> None:
-    """Those of a new file, as the models say them."""
-    for model in models():
-        peewee.SchemaManager(model, store.writing).create_all()
-    store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
-    make_uid_secret(store)
+def equip(extra: Extra, store: Store) -> Any:
+    """Its module, with the tables that it brings; Mistake where there is no having
+    them. A file that has them is only read."""
+    module = extra.load()
+    there = {name for (name,) in store.rows("SELECT name FROM sqlite_master")}
+    brought = getattr(module, "MODELS", ())
+    missing = [model for model in brought if model._meta.table_name not in there]
+    try:
+        if missing:
+            store.write(lambda: store.make_tables(missing))
+    except Unavailable as err:
+        what = f"to {extra.purpose}, {store.path} needs more tables"
+        raise Mistake(f"{what}: {err.__cause__}") from None
+    return module
 
 
 def make_uid_secret(store: Store) -> None:
@@ -4199,7 +4110,7 @@ class Services:
         self.submissions = Submissions(self.keys, self.contacts)
         self.outbox = None
         with contextlib.suppress(Mistake):  # whoever sends something will name it
-            self.outbox = OUTBOX.load().Outbox(store, clock)
+            self.outbox = equip(OUTBOX, store).Outbox(store, clock)
         self.calls = Calls(config, self.contacts, self.outbox)
         self.hourly, self.nightly = [], []
 
@@ -7171,7 +7082,7 @@ def open_services(
     for extra in EXTRAS:
         with contextlib.suppress(Mistake):  # a path of its says what is missing
             if extra.listens:
-                extra.load().listen(services)
+                equip(extra, services.store).listen(services)
     return services
 
 
@@ -7209,7 +7120,7 @@ def add_extra(app: Api, extra: Extra, config: Config) -> None:
     wanted = extra in config.extras
     if wanted or extra.paths:
         try:
-            extra.load().setup(app, app.services, config)
+            equip(extra, app.services.store).setup(app, app.services, config)
         except Mistake as err:
             if wanted:
                 raise

@@ -15,6 +15,7 @@ import threading
 from typing import Any, NamedTuple, Optional
 from urllib.parse import urlencode, urlsplit
 
+import peewee
 from bottle import request
 
 from contactapi import (
@@ -27,6 +28,7 @@ from contactapi import (
     Config,
     Gate,
     InvalidRequest,
+    Model,
     Post,
     RateLimited,
     Services,
@@ -49,6 +51,18 @@ SETTINGS = {
     "CONTACTAPI_CAPTCHA_SECRET": Setting(str, None, "its secret"),
 }
 # fmt: on
+
+
+class Spent(Model):
+    """A captcha's challenge that was used: the second of its expiry, and its nonce."""
+
+    challenge = peewee.TextField(primary_key=True)
+
+    class Meta:
+        without_rowid = True
+
+
+MODELS = (Spent,)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

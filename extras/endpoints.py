@@ -11,16 +11,19 @@ from itertools import groupby
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
+import peewee
+
 from contactapi import (
     DAY,
     KINDS,
     Caller,
     Conflict,
     InvalidRequest,
+    Model,
     NativeWire,
     NotFound,
     Services,
-    Webhook,
+    TextsField,
     Workspace,
     dump,
     event_id,
@@ -31,6 +34,7 @@ from contactapi import (
     new_uid,
     operator,
     parse_id,
+    part_of,
     web_url,
 )
 from extras.chat_shapes import SHAPES, chat_message, topic_of
@@ -39,6 +43,35 @@ from extras.outgoing import Said, Unanswered, host_of, is_evidently_private, pos
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 SENDER = "webhook"
+
+
+class Webhook(Model):
+    """An endpoint that events are sent to (CONTRACT section 9). `anywhere`: it may have
+    an address that is not public. `failing_since`: the first try in vain after the last
+    that was not."""
+
+    uid = peewee.TextField(unique=True)
+    workspace = part_of(Workspace, index=False)
+    url = peewee.TextField()
+    anywhere = peewee.BooleanField()
+    events = TextsField()
+    shape = peewee.TextField()
+    secret = peewee.TextField()
+    old_secret = peewee.TextField(null=True)
+    rotated_at = peewee.BigIntegerField(null=True)
+    enabled = peewee.BooleanField()
+    reason = peewee.TextField(null=True)
+    failing_since = peewee.BigIntegerField(null=True)
+    created_at = peewee.BigIntegerField()
+    created_by = peewee.TextField(index=True)
+    updated_at = peewee.BigIntegerField()
+
+    class Meta:
+        indexes = ((("workspace", "created_at"), False),)
+
+    @property
+    def ref(self) -> str:
+        return f"whk_{self.uid}"
 
 
 # -- what can be wanted

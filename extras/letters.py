@@ -4,11 +4,14 @@ is known when it is sent."""
 import functools
 from typing import Any, NamedTuple, Optional
 
+import peewee
+
 from contactapi import (
     DAY,
     Api,
     Caller,
     Config,
+    Model,
     Services,
     SubmissionRow,
     dump,
@@ -36,6 +39,16 @@ class Letter(NamedTuple):
     closing: str = ""
     from_name: str = ""
     reply_to: str = ""
+
+
+class Mark(Model):
+    """What counts until then: a mail, a hash of who caused, got or refuses one."""
+
+    name = peewee.TextField()
+    until = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        indexes = ((("name", "until"), False),)
 
 
 class Marks:

@@ -10,6 +10,8 @@ import secrets
 import time
 from typing import Optional
 
+import peewee
+
 from contactapi import (
     ACCEPTED,
     DAY,
@@ -18,13 +20,16 @@ from contactapi import (
     Api,
     Config,
     Mistake,
+    Model,
     Services,
     Setting,
+    Submission,
     SubmissionRow,
     a_number,
     is_email,
     iso,
     option,
+    part_of,
     text_like,
 )
 from extras.confirm import add_confirmation
@@ -32,6 +37,7 @@ from extras.letters import (
     HOUR,
     Letter,
     Mail,
+    Mark,
     Office,
     recipient_of,
     rows_of,
@@ -72,6 +78,20 @@ SETTINGS = {
         "all mail of the server"),
 }
 # fmt: on
+
+
+class Overflow(Model):
+    """A submission of which the mail at the end of its key's hour tells."""
+
+    submission = part_of(Submission, primary_key=True)
+    key = peewee.TextField()
+    ends = peewee.BigIntegerField()
+
+    class Meta:
+        indexes = ((("key", "ends"), False),)
+
+
+MODELS = (Mark, Overflow)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

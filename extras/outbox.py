@@ -6,7 +6,19 @@ import threading
 from collections.abc import Callable
 from typing import Optional
 
-from contactapi import Store, micros
+import peewee
+
+from contactapi import (
+    Call,
+    Event,
+    Model,
+    Position,
+    Store,
+    Submission,
+    Workspace,
+    micros,
+    part_of,
+)
 from extras.senders import (
     DELIVERED,
     FAILED,
@@ -19,6 +31,50 @@ from extras.senders import (
     Reply,
 )
 from extras.worker import Worker
+
+
+class Delivery(Model):
+    """One thing to be sent, once or until it was taken: of a call, or of an event or a
+    submission (their rows' numbers; an event may expire before what tells of it). What
+    is sent is made of that when it is sent. `due_at` is when it is to be looked at
+    next: to be sent, or, while it is being sent, as interrupted."""
+
+    id = Position()
+    workspace = part_of(Workspace, index=False)
+    sender = peewee.TextField()
+    target = peewee.TextField()
+    endpoint = peewee.TextField()
+    call = part_of(Call, null=True)
+    event = part_of(Event, null=True)
+    submission = part_of(Submission, null=True)
+    state = peewee.TextField()
+    tries = peewee.IntegerField()
+    due_at = peewee.BigIntegerField(null=True)
+    last_status = peewee.IntegerField(null=True)
+    last_answer = peewee.TextField(null=True)
+    created_at = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        indexes = ((("endpoint", "due_at"), False), (("workspace", "call"), False))
+
+
+class Endpoint(Model):
+    """Where deliveries go one at a time. `due_at` is since when, or from when, there is
+    something to do: not before `lapses_at`, which ends what is being sent (or did, and
+    then others come first), nor before `free_at`, after failures."""
+
+    name = peewee.TextField(primary_key=True)
+    sender = peewee.TextField()
+    due_at = peewee.BigIntegerField(null=True)
+    lapses_at = peewee.BigIntegerField()
+    free_at = peewee.BigIntegerField()
+    failures = peewee.IntegerField()  # tries in vain since one was not
+
+    class Meta:
+        indexes = ((("sender", "due_at"), False),)
+
+
+MODELS = (Delivery, Endpoint)
 
 
 class Outbox:

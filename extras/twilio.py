@@ -9,6 +9,7 @@ import re
 from typing import Any, Optional
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import peewee
 from bottle import request
 
 from contactapi import (
@@ -26,6 +27,7 @@ from contactapi import (
     EnvelopeWire,
     Forbidden,
     InvalidRequest,
+    Model,
     RateLimited,
     Services,
     Setting,
@@ -71,6 +73,16 @@ SETTINGS = {
         "calls through Twilio, all workspaces together"),
 }
 # fmt: on
+
+
+class Dialling(Model):
+    """When a call was asked for that is placed here: what the day's limit counts,
+    though the call be deleted."""
+
+    at = peewee.BigIntegerField(index=True)
+
+
+MODELS = (Dialling,)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

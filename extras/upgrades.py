@@ -1,6 +1,7 @@
 """Brings a database of an older schema to today's: frozen steps, taken in the
-transaction of `bring_up_to_date`. A new file has its tables from the models instead;
-tests/store/test_migrations.py holds that both are the same."""
+transaction of `bring_up_to_date`. A new file has its tables from the models instead, as
+any file has those of extras that it lacks; tests/store/test_migrations.py holds that
+both are the same."""
 
 import contextlib
 import itertools
@@ -133,10 +134,6 @@ ALTER TABLE "call" DROP COLUMN "dial";
 ALTER TABLE "call" DROP COLUMN "due_at";
 """
 
-SPENT_CAPTCHAS = """
-CREATE TABLE "spent" ("challenge" TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
-"""
-
 
 def move_what_was_submitted(store: Store) -> None:
     """To accepted submissions of that time. The log is told nothing: its end would be
@@ -186,21 +183,6 @@ def keep_submission(
     )
 
 
-WEBHOOKS = """
-CREATE TABLE "webhook" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "url" TEXT NOT NULL, "anywhere" INTEGER NOT NULL,
-    "events" TEXT NOT NULL, "shape" TEXT NOT NULL, "secret" TEXT NOT NULL,
-    "old_secret" TEXT, "rotated_at" INTEGER, "enabled" INTEGER NOT NULL, "reason" TEXT,
-    "failing_since" INTEGER, "created_at" INTEGER NOT NULL, "created_by" TEXT NOT NULL,
-    "updated_at" INTEGER NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "webhook_uid" ON "webhook" ("uid");
-CREATE INDEX "webhook_created_by" ON "webhook" ("created_by");
-CREATE INDEX "webhook_workspace_id_created_at"
-    ON "webhook" ("workspace_id", "created_at");
-"""
-
-
 def compare_emails_anew(store: Store) -> None:
     """Brings stored natural keys to the comparison of today. (A later one will need a
     step of its own, which may do the same once more.) Two contacts that become one are
@@ -219,17 +201,6 @@ def compare_emails_anew(store: Store) -> None:
             store.run(change, (key, number))
 
 
-MAIL = """
-CREATE TABLE "mark" ("id" INTEGER NOT NULL PRIMARY KEY, "name" TEXT NOT NULL,
-    "until" INTEGER NOT NULL);
-CREATE INDEX "mark_until" ON "mark" ("until");
-CREATE INDEX "mark_name_until" ON "mark" ("name", "until");
-CREATE TABLE "overflow" ("submission_id" INTEGER NOT NULL PRIMARY KEY,
-    "key" TEXT NOT NULL, "ends" INTEGER NOT NULL,
-    FOREIGN KEY ("submission_id") REFERENCES "submission" ("id") ON DELETE CASCADE);
-CREATE INDEX "overflow_key_ends" ON "overflow" ("key", "ends");
-"""
-
 # Not released yet: a part may still be added.
 SCHEMA_2 = (
     KEYS_THAT_STAY,
@@ -242,9 +213,6 @@ SCHEMA_2 = (
     move_what_was_submitted,
     EVENTS_OF_SUBMISSIONS,
     DELIVERIES,
-    SPENT_CAPTCHAS,
-    WEBHOOKS,
-    MAIL,
 )
 # By the schema from which each leads to the next.
 STEPS = {1: Step(SCHEMA_2, rewrites=True)}

@@ -25,7 +25,6 @@ from contactapi import (
     email_key,
     load_extras,
     log,
-    models,
     on_database,
     open_database,
     open_to_others,
@@ -197,38 +196,6 @@ def email_key_or(label: str, key: str) -> str:
         return key
 
 
-# -- copies
-
-
-def copy_rows(source: Store, target: Store) -> int:
-    """Every row of every table, in one transaction; how many there were."""
-
-    def work() -> int:
-        source.run("BEGIN")  # one moment of the source, though it is written to
-        target.run("DELETE FROM workspace")
-        target.run("DELETE FROM note")
-        count = sum(copy_table(source, target, model) for model in models())
-        target.run("DELETE FROM sqlite_sequence")
-        rows = source.rows("SELECT name, seq FROM sqlite_sequence")
-        target.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", rows)
-        source.run("COMMIT")
-        return count
-
-    return target.write(work)
-
-
-def copy_table(source: Store, target: Store, model: type) -> int:
-    columns = [f'"{column}"' for column in model._meta.columns]
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    table = f'"{model._meta.table_name}"'
-    insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-    count = 0
-    for row in source.run(f"SELECT {names} FROM {table}"):
-        target.run(insert, row)
-        count += 1
-    return count
-
-
 # -- commands
 
 
@@ -257,7 +224,8 @@ def copy_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run_copy(config: Config, args: argparse.Namespace) -> None:
-    """Everything from one database to another, which must be empty."""
+    """Everything from one database, brought to today's schema, to another, which must
+    be empty."""
     try:
         source, target = a_database(args.source), a_database(args.target)
     except ValueError as err:
@@ -266,13 +234,14 @@ def run_copy(config: Config, args: argparse.Namespace) -> None:
         raise Mistake(f"{source} is not there")
     if source == target or (os.path.exists(target) and os.path.getsize(target)):
         raise Mistake(f"{target} is not empty")
-    stores = open_database(source), open_database(target)
+    store = open_database(source)
     try:
-        rows = copy_rows(*stores)
+        with contextlib.suppress(OSError):  # what stays there is said
+            os.unlink(target)
+        backup(store, target)
     finally:
-        for store in stores:
-            store.close()
-    print(f"{target}: {rows} rows")
+        store.close()
+    print(f"{target}: {os.path.getsize(target)} bytes")
 
 
 def check_arguments(command: argparse.ArgumentParser) -> None:

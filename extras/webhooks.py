@@ -2,6 +2,7 @@
 line, and what was sent."""
 
 import argparse
+import contextlib
 import functools
 
 from contactapi import (
@@ -12,7 +13,7 @@ from contactapi import (
     Mistake,
     Page,
     Services,
-    Webhook,
+    Unavailable,
     Write,
     add_command,
     dump,
@@ -26,8 +27,18 @@ from contactapi import (
     without_secrets,
 )
 from extras.deliveries import add_deliveries
-from extras.endpoints import SENDER, SHAPE_NAMES, TYPES, Sending, Webhooks, told_of
+from extras.endpoints import (
+    SENDER,
+    SHAPE_NAMES,
+    TYPES,
+    Sending,
+    Webhook,
+    Webhooks,
+    told_of,
+)
 from extras.outgoing import Said, Unanswered
+
+MODELS = (Webhook,)
 
 
 def listen(services: Services) -> None:
@@ -49,7 +60,8 @@ def end_left(hooks: Webhooks) -> None:
             store.run("DELETE FROM note WHERE name = ?", (name,))
 
     if store.row(sql, (left,)):
-        store.write(work)
+        with contextlib.suppress(Unavailable):  # an hour later, then
+            store.write(work)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

@@ -13,7 +13,16 @@ import pytest
 import contactapi
 from doubles import TWILIO
 from extras.pages import PAGE_PATHS
-from processes import SCRIPT, Server, environment, free_port, make_key, run, until
+from processes import (
+    SCRIPT,
+    Server,
+    bound_by_file_modes,
+    environment,
+    free_port,
+    make_key,
+    run,
+    until,
+)
 
 SCHEMA_1 = SCRIPT.parent / "tests/store/schema-1.sql"
 
@@ -230,6 +239,28 @@ def test_a_file_of_an_older_schema_needs_its_extra_and_is_left_alone(alone, tmp_
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
     with closing(sqlite3.connect(tmp_path / "contacts.db")) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_an_extra_that_comes_later_brings_its_tables_where_it_may(serve_alone, alone):
+    server = serve_alone()
+    made = server.ask("POST", "/v1/contacts", {"email": "a@x.org"}).json
+    tables = "SELECT name FROM sqlite_master WHERE name IN ('webhook', 'delivery')"
+    with closing(sqlite3.connect(server.database)) as file:
+        assert file.execute(tables).fetchall() == []
+    server.stop()
+    server.database.chmod(0o400)
+    shutil.copytree(SCRIPT.with_name("extras"), alone.with_name("extras"))
+    server.start(preexec_fn=bound_by_file_modes)
+    assert server.ask("GET", f"/v1/contacts/{made['id']}").json == made
+    answer = server.ask("GET", "/v1/webhooks")
+    said = f"to send webhooks, {server.database} needs more tables: attempt to write"
+    assert answer.status == 404 and answer.json["error"]["message"].startswith(said)
+    server.stop()
+    server.database.chmod(0o600)
+    server.start()
+    assert server.ask("GET", "/v1/webhooks").json["total"] == 0
+    assert server.ask("DELETE", f"/v1/contacts/{made['id']}").status == 200
+    server.stop()
 
 
 def test_settings_that_ask_for_no_extra_need_none(serve_alone):

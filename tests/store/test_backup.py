@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+import contactapi
 from client import exported, feed, jsonl, one_line, upload
 from extras.upkeep import problems
 
@@ -196,6 +197,32 @@ def test_copy_brings_everything_into_an_empty_database(free, make, shell, tmp_pa
     answer = again.post(body, path="/api/calls/create", headers=headers)
     assert answer.headers.get("Idempotency-Replayed") == "true"
     assert shell("check", "--help")[0] == 0 and list(problems(again.services.store))
+
+
+@pytest.mark.parametrize(
+    "argv", [("copy", "sqlite:///contacts.db", "sqlite:///o.db"), ("backup", "o.db")]
+)
+def test_what_an_extra_has_comes_along_where_it_is_not(
+    free, shell, tmp_path, monkeypatch, argv
+):
+    free.post({"url": "https://example.com/in"}, "/v1/webhooks")
+    free.add("a@x.org")
+    others = [extra for extra in contactapi.EXTRAS if not extra.listens]
+    monkeypatch.setattr(contactapi, "EXTRAS", others)
+    if argv[0] == "copy":
+        (tmp_path / "o.db").touch()
+    assert shell(*argv)[0] == 0
+    for table in ("webhook", "delivery", "endpoint"):
+        rows = [
+            asked(tmp_path / file, f"SELECT * FROM {table}")
+            for file in ("contacts.db", "o.db")
+        ]
+        assert rows[0] == rows[1] and len(rows[0]) == 1, table
+
+
+def asked(path, sql):
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        return file.execute(sql).fetchall()
 
 
 @pytest.mark.parametrize(
