@@ -44,7 +44,7 @@ FOR_EVER = 2**62
 
 def add_confirmation(office: Office) -> None:
     opt_in = OptIn(office)
-    office.services.outbox.senders[CONFIRM] = Question(office, opt_in)
+    office.outbox.senders[CONFIRM] = Question(office, opt_in)
     office.submissions.askers[UNCONFIRMED] = opt_in.ask
     add_page(office.app, opt_in)
 

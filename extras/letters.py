@@ -19,6 +19,7 @@ from contactapi import (
     log,
     micros,
 )
+from extras.outbox import Outbox
 from extras.senders import DeliveryRow, NotNow, Reply, Sender
 
 ENDPOINT = "mail"  # all goes through one server, one after the other
@@ -85,6 +86,7 @@ class Office:
     def __init__(self, app: Api, services: Services, config: Config):
         self.app, self.services, self.config = app, services, config
         self.store, self.submissions = services.store, services.submissions
+        self.outbox: Outbox = services.outbox
         self.marks, self.silent_until = Marks(services), 0
 
     @functools.cached_property
@@ -101,7 +103,7 @@ class Office:
 
     def add(self, workspace: int, sender: str, target: str, **what: Any) -> None:
         """Inside a transaction. A target ends with the recipient's address."""
-        self.services.outbox.add(workspace, sender, target, ENDPOINT, **what)
+        self.outbox.add(workspace, sender, target, ENDPOINT, **what)
 
     def refuse_beyond_the_day(self) -> None:
         """NotNow while CONTACTAPI_MAILS_PER_DAY have gone in 24 hours."""

@@ -98,7 +98,7 @@ def setup(app: Api, services: Services, config: Config) -> None:
     office = Office(app, services, config)
     senders = {NOTIFY: Notification, SUMMARY: Summary, REMIND: Reminder}
     for name, sender in senders.items():
-        services.outbox.senders[name] = sender(office)
+        office.outbox.senders[name] = sender(office)
     services.events.listeners.append(functools.partial(hear, office))
     services.submissions.askers[DOUBTED] = functools.partial(remind_of, office)
     services.hourly.append(functools.partial(tidy, office))

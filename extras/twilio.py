@@ -44,6 +44,7 @@ from contactapi import (
     refuse_encoded,
     text_like,
 )
+from extras.outbox import Outbox
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 BY = "twilio"  # who did it, in the event log
@@ -87,8 +88,9 @@ MODELS = (Dialling,)
 
 def setup(app: Api, services: Services, config: Config) -> None:
     twilio = Twilio(config)
-    services.outbox.senders[DIAL] = Placing(services.calls, twilio, config)
-    services.outbox.senders[HANGUP] = Ending(services.calls, twilio)
+    outbox: Outbox = services.outbox
+    outbox.senders[DIAL] = Placing(services.calls, twilio, config)
+    outbox.senders[HANGUP] = Ending(services.calls, twilio)
     add_callback(app, services.calls, config)
 
 

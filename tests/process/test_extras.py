@@ -293,6 +293,27 @@ def test_an_extra_that_is_not_there_is_one_line_that_says_where_it_belongs(
     assert said == f"contactapi: to call through Twilio, {where}"
 
 
+@pytest.mark.parametrize(
+    ("purpose", "settings"),
+    [
+        ("call through Twilio", TWILIO),
+        (
+            "send mail",
+            {
+                "CONTACTAPI_SMTP_URL": "smtp://localhost",
+                "CONTACTAPI_MAIL_FROM": "contact@example.com",
+            },
+        ),
+    ],
+)
+def test_what_sends_needs_the_outbox(alone, tmp_path, purpose, settings):
+    all_but(alone, "outbox")
+    said = refused(alone, tmp_path, **settings)
+    assert (
+        said == f"contactapi: to {purpose}, put extras/outbox.py beside contactapi.py"
+    )
+
+
 def test_a_package_that_an_extra_lacks_is_one_line_that_says_what_to_install(
     alone, tmp_path
 ):
