@@ -5129,17 +5129,12 @@ EXPOSED = "Retry-After, RateLimit-Policy, RateLimit, X-Request-Id"
 class Api(Bottle):
     """A Bottle whose every answer, whatever failed, has one shape and these headers."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        max_body: int,
-        store: Store,
-        clock: Callable = time.perf_counter,
-    ):
+    def __init__(self, services: Services, config: Config, ticker: Callable):
         super().__init__()
         self.uninstall(True)  # Bottle's own JSON and templates
-        self.gate, self.max_body, self.clock = gate, max_body, clock
-        self.store = store
+        self.services, self.store = services, services.store
+        self.gate = Gate(services.keys, config, ticker)
+        self.max_body, self.clock = config.max_body, time.perf_counter
         self.slots = {"import": Slots(), "export": Slots()}
         self.large = {}  # path of a POST -> what its key needs to send a large body
         self.absent = {}  # what an extra would serve (`/x/*`) -> where to put the extra
@@ -5153,8 +5148,15 @@ class Api(Bottle):
         return _closeiter(body, functools.partial(leave_slot, environ))
 
     def log(self, environ: dict, status: str, headers: list) -> None:
+        """A line: no query, no body, no key, no address of anyone."""
         seconds = self.clock() - environ["contactapi.began"]
-        log.info(request_line(environ, status, headers, seconds))
+        size = next((v for name, v in headers if name == "Content-Length"), "-")
+        method = environ["REQUEST_METHOD"]
+        log.info(
+            f"{method if PLAIN_METHOD.fullmatch(method) else '…'} "
+            f"{loggable_path(environ['PATH_INFO'])} "
+            f"{status[:3]} {size} {seconds * 1000:.1f}ms {environ['contactapi.id']}"
+        )
 
     def whole_answer(self, environ: dict) -> tuple:
         """(status, headers, body), what is to be written included."""
@@ -5201,20 +5203,18 @@ class Api(Bottle):
         return route.call(**arguments)
 
     def admit(self, environ: dict, needs: tuple, public: bool, lane: str) -> Caller:
-        """Once for each request, though it be called again in another lane."""
-        if "contactapi.caller" not in environ:
-            caller = self.gate.admit(environ, needs, public)
-            if lane in self.slots:
-                self.take_slot(environ, caller, lane)
-        return environ["contactapi.caller"]
-
-    def take_slot(self, environ: dict, caller: Caller, lane: str) -> None:
-        """RateLimited where there is none; then the request does not count either."""
-        try:
-            environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
-        except RateLimited:
-            self.gate.uncount(environ, caller)
-            raise
+        """Once for each request, though it be called again in another lane. One that
+        finds no slot does not count."""
+        if "contactapi.caller" in environ:
+            return environ["contactapi.caller"]
+        caller = self.gate.admit(environ, needs, public)
+        if lane in self.slots:
+            try:
+                environ["contactapi.slot"] = self.slots[lane].take(caller.workspace)
+            except RateLimited:
+                self.gate.uncount(environ, caller)
+                raise
+        return caller
 
     def match(self, environ: dict) -> tuple:
         """What Bottle's router finds; NotFound or MethodNotAllowed."""
@@ -5307,28 +5307,25 @@ class Api(Bottle):
         takes large ones, by its key; a publishable key's are small everywhere."""
         if sent_token(environ).startswith("ck_pub_") and not is_form(environ):
             return self.max_body // 4
-        large = "contactapi.slot" in environ or self.importer(environ)
-        return LARGE_BODY if large else self.max_body
-
-    def importer(self, environ: dict) -> Optional[Caller]:
-        """Who sends a large body to where it is taken, with a key for it."""
+        if "contactapi.slot" in environ:
+            return LARGE_BODY
         needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
         if needs and environ["REQUEST_METHOD"] == "POST":
             with contextlib.suppress(Unavailable):
                 caller = self.gate.identify(environ)
                 if caller and all(map(caller.may, needs)):
-                    return caller
+                    return LARGE_BODY
+        return self.max_body
 
     def expect(self, environ: dict, length: int) -> int:
-        """`body_limit` when the head alone has arrived: a large body is counted, and
-        has its slot, before a byte of it is kept. Else PayloadTooLarge, RateLimited."""
-        caller = self.importer(environ)
-        limit = LARGE_BODY if caller else self.max_body
+        """`body_limit` when the head alone has arrived: who sends a large body is let
+        in, and has its slot, before a byte of it is kept. Else PayloadTooLarge."""
+        limit = self.body_limit(environ)
         if length > limit:
             raise self.too_large(environ)
-        if caller:
-            self.gate.count(environ, caller)
-            self.take_slot(environ, caller, "import")
+        if limit == LARGE_BODY:
+            needs = self.large[environ["PATH_INFO"].rstrip("/")]
+            self.admit(environ, needs, False, "import")
         return limit
 
     # everything that is no success
@@ -5361,7 +5358,8 @@ class Api(Bottle):
         if wire.as_pages and wants_page():
             status = response.status_line[4:]
             title = "Not sent" if request.method == "POST" else status
-            return page_of(title, err.message)
+            caller = request.environ.get("contactapi.caller")
+            return page_of(title, err.message, link_back(caller))
         return wire.error(err)
 
 
@@ -5373,15 +5371,13 @@ def wants_page() -> bool:
     return "text/html" in header(request.environ, "ACCEPT").lower()
 
 
-def page_of(title: str, text: str, more: Optional[str] = None) -> str:
-    """A page of our own as the answer; `more` is HTML, a way back unless it is said."""
+def page_of(title: str, text: str, more: str = "") -> str:
+    """A page of our own as the answer; `more` is HTML."""
     policy = PAGE_POLICY.replace("style-src", f"style-src 'sha256-{STYLE_HASH}'")
     response.set_header("Content-Security-Policy", policy)
     response.content_type = "text/html; charset=utf-8"
     text = text[:1].upper() + text[1:]
     shown = {"title": html_escape(title), "text": html_escape(text)}
-    if more is None:
-        more = link_back(request.environ.get("contactapi.caller"))
     return PAGE.format(**shown, style=PAGE_STYLE, more=more)
 
 
@@ -5464,17 +5460,6 @@ SECRETS = (  # (what a text with one has, how it is found, what is put there)
     ("ck_", re.compile(r"ck_(secret|pub|live)_[!-~]*"), "ck_…"),
     ("+", re.compile(r"\+[0-9]{7,}"), "+…"),
 )
-
-
-def request_line(environ: dict, status: str, headers: list, seconds: float) -> str:
-    """What is logged of a request: no query, no body, no key, no address of anyone."""
-    size = next((v for name, v in headers if name == "Content-Length"), "-")
-    method = environ["REQUEST_METHOD"]
-    return (
-        f"{method if PLAIN_METHOD.fullmatch(method) else '…'} "
-        f"{loggable_path(environ['PATH_INFO'])} "
-        f"{status[:3]} {size} {seconds * 1000:.1f}ms {environ['contactapi.id']}"
-    )
 
 
 def loggable_path(path: str) -> str:
@@ -5913,7 +5898,7 @@ def add_forms(app: Api) -> None:
             thanks = f"{own_url(environ, app.gate.config)}/f/thanks"
             return FormWire.taken(SUBMISSIONS.ref(row.uid), url or thanks, message)
         if url is None:
-            return page_of("Thank you", message)
+            return page_of("Thank you", message, link_back(caller))
         response.status = 303
         response.set_header("Location", url)
         return ""
@@ -7093,9 +7078,7 @@ def make_app(
     seconds that pass; tests turn both. `app.services` is what it stands on."""
     services = open_services(config, clock, ticker)
     services.store.index_fields(config.index_fields)
-    gate = Gate(services.keys, config, ticker)
-    app = Api(gate, config.max_body, services.store)
-    app.services = services
+    app = Api(services, config, ticker)
     add_health(app, services.store)
     for listed in services.listed.values():
         add_listed(app, listed)

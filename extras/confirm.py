@@ -280,7 +280,7 @@ def answered(opt_in: OptIn, said: str, row: Optional[SubmissionRow]) -> str:
     if row is None:
         return gone()
     if said == "no":
-        return page("As you wish", "No such mail goes to your address any more.", "")
+        return page("As you wish", "No such mail goes to your address any more.")
     rule = opt_in.office.rule(row)
     if not rule.settings.redirect:
         return confirmed(rule)
@@ -299,9 +299,9 @@ def gone() -> str:
     if JSON_MEDIA.search(header(request.environ, "ACCEPT")) and not wants_page():
         raise err
     response.status = err.status
-    return page("This link has ended", f"{err.message}.", "")
+    return page("This link has ended", f"{err.message}.")
 
 
-def page(title: str, text: str, more: Optional[str] = None) -> str:
+def page(title: str, text: str, more: str = "") -> str:
     response.set_header("Referrer-Policy", "no-referrer")
     return page_of(title, text, more)
