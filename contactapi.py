@@ -2377,7 +2377,9 @@ class Keys:
     # finding
 
     def find(self, token: str) -> Optional[Caller]:
-        """The caller whose token this is, or None."""
+        """The caller whose token this is, None for what is none."""
+        if not 0 < len(token) <= 300:
+            return None
         digest, cache, now = token_hash(token), self.cache, self.ticker()
         caller, until = cache.get(digest, (None, 0))
         if until <= now:
@@ -2393,9 +2395,9 @@ class Keys:
     def _stored(self, digest: str) -> Optional[Caller]:
         if self.env and secrets.compare_digest(self.env[0], digest):
             return self.env[1]
-        return self._caller("hash = ?", (digest,))
+        return self._caller("hash = ?", digest)
 
-    def _caller(self, where: str, params: tuple) -> Optional[Caller]:
+    def _caller(self, where: str, *params: Any) -> Optional[Caller]:
         row = self.store.row(
             "SELECT uid, workspace_id, type, permissions, domains, existing, settings "
             f'FROM "key" WHERE {where}',
@@ -2411,9 +2413,8 @@ class Keys:
     def rule(self, workspace: int, ref: str) -> Caller:
         """The key by which something came, be it revoked meanwhile; one with the usual
         settings for a key of which nothing is left."""
-        found = self._caller(
-            "uid = ? AND workspace_id = ?", (ref.removeprefix("key_"), workspace)
-        )
+        uid = ref.removeprefix("key_")
+        found = self._caller("uid = ? AND workspace_id = ?", uid, workspace)
         return found or Caller(ref, workspace, "publishable", frozenset())
 
     def forget(self) -> None:
@@ -2523,12 +2524,10 @@ class Keys:
                 key = self._find(caller.workspace, ref)
                 shown = self.events.wire.key(key)
                 self.tell("updated", caller, key, changed, shown)
+                self.store.after.add(self.forget)
             return key
 
-        try:
-            return self.store.write(work)
-        finally:
-            self.forget()
+        return self.store.write(work)
 
     def revoke(self, caller: Caller, ref: str, children: bool = False) -> list:
         """The refs of what was revoked: the key and, with `children`, all that it made
@@ -2543,13 +2542,11 @@ class Keys:
             self.store.fetch(query)
             for one in keys:
                 self.tell("revoked", caller, one, [], self.events.wire.gone(one.ref))
+            self.store.after.add(self.forget)
             refs = [one.ref for one in keys]
             return refs + (self.end_made(caller, key.uid) if children else [])
 
-        try:
-            return self.store.write(work)
-        finally:
-            self.forget()
+        return self.store.write(work)
 
     def _family(self, key: Key) -> list:
         """Those that still work of the key and all that go back to it. What was made
@@ -4178,21 +4175,19 @@ class SlidingWindow:
         self.windows = {}
         self.lock = threading.Lock()
 
-    def count(self, who: str, amount: int = 1) -> Standing:
+    def count(self, who: str, amount: int = 1, adds: bool = True) -> Standing:
         with self.lock:
             now = self.clock()
             window = self._window(who, now)
             allowed = window.used + amount <= self.limit
-            if allowed:
+            if allowed and adds:
                 self._add(window, now, amount)
-            return self._standing(window, now, allowed, amount)
+            wait = self._wait(window, now, amount)
+            return Standing(allowed, self.limit - window.used, wait)
 
     def standing(self, who: str) -> Standing:
         """The same without counting."""
-        with self.lock:
-            now = self.clock()
-            window = self._window(who, now)
-            return self._standing(window, now, window.used < self.limit)
+        return self.count(who, adds=False)
 
     def give_back(self, who: str, amount: int = 1) -> None:
         """Uncounts the newest request: it was refused elsewhere."""
@@ -4234,15 +4229,13 @@ class SlidingWindow:
             window.counts.append(amount)
         window.used += amount
 
-    def _standing(
-        self, window: Window, now: float, allowed: bool, amount: int = 1
-    ) -> Standing:
+    def _wait(self, window: Window, now: float, amount: int) -> int:
         free, lacking = 0, window.used + amount - self.limit
         for end, count in zip(window.ends, window.counts):
             free, lacking = end - now, lacking - count
             if lacking <= 0:
                 break
-        return Standing(allowed, self.limit - window.used, max(1, math.ceil(free)))
+        return max(1, math.ceil(free))
 
 
 class Slots:
@@ -4885,7 +4878,7 @@ class Gate:
         """The caller, once it is known, within its limit and has what this route
         needs (`public`: a publishable key from its own domains will do): else 401,
         429 or 403."""
-        caller = self.identify(environ)
+        caller = self.keys.find(sent_token(environ))
         if caller is None:
             self.refuse_stranger(environ, Unauthorized())
         self.count(environ, caller)
@@ -4900,18 +4893,12 @@ class Gate:
         """Whose form was sent, with the key in its address or in a field; once, as
         `Api.admit` does."""
         if "contactapi.caller" not in environ:
-            caller = self.known(token) if isinstance(token, str) else None
+            caller = self.keys.find(token) if isinstance(token, str) else None
             if caller is None or caller.type != "publishable":
                 self.refuse_stranger(environ, UnknownForm())
             self.count(environ, caller)
             check_origin(environ, caller, self.home)
         return environ["contactapi.caller"]
-
-    def identify(self, environ: dict) -> Optional[Caller]:
-        return self.known(sent_token(environ))
-
-    def known(self, token: str) -> Optional[Caller]:
-        return self.keys.find(token) if 0 < len(token) <= 300 else None
 
     def refuse_stranger(self, environ: dict, why: ApiError) -> None:
         """Counts a request that no key of ours has signed; 429 once it is too many."""
@@ -4976,7 +4963,7 @@ class Gate:
     def show_standing(self, environ: dict) -> None:
         """For a request that was refused before its key was asked for (404, 405, 413):
         a valid key is shown its window, without one the client's window counts."""
-        caller = self.limited and self.identify(environ)
+        caller = self.limited and self.keys.find(sent_token(environ))
         if caller:
             window, who = self.window(environ, caller)
             environ["contactapi.standing"] = window.standing(who)
@@ -5312,7 +5299,7 @@ class Api(Bottle):
         needs = self.large.get(environ["PATH_INFO"].rstrip("/"))
         if needs and environ["REQUEST_METHOD"] == "POST":
             with contextlib.suppress(Unavailable):
-                caller = self.gate.identify(environ)
+                caller = self.gate.keys.find(sent_token(environ))
                 if caller and all(map(caller.may, needs)):
                     return LARGE_BODY
         return self.max_body

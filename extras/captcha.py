@@ -184,7 +184,7 @@ def add_challenge(app: Api, altcha: Altcha) -> None:
     def get_challenge(key: str) -> str:
         environ = request.environ
         environ["contactapi.counted"] = True
-        caller = app.gate.known(key)
+        caller = app.gate.keys.find(key)
         if caller is None or caller.type != "publishable":
             app.gate.refuse_stranger(environ, UnknownForm())
         count_challenge(app.gate, environ)
