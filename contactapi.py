@@ -604,6 +604,14 @@ def ascii_host(host: str) -> str:
     return ".".join(map(ascii_label, labels))
 
 
+def host_of(text: str) -> str:
+    """The same, "" for what is no host."""
+    try:
+        return ascii_host(text)
+    except ValueError:
+        return ""
+
+
 def ascii_label(label: str) -> str:
     if PLAIN_LABEL.fullmatch(label):
         return label.lower()
@@ -643,8 +651,7 @@ def is_mark(char: str) -> bool:
 ASCII_FOLD = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
-def has_control(text: str) -> bool:
-    return any(unicodedata.category(char) == "Cc" for char in text)
+CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
 def clean_email(value: Any) -> tuple:
@@ -697,31 +704,24 @@ def is_email(text: str) -> bool:
         return False
     if PLAIN_EMAIL.fullmatch(text):
         return True
-    local, at, domain = text.partition("@")
-    if not at or not 1 <= len(local.encode()) <= 64 or not all(map(is_local, local)):
-        return False
+    local, _, domain = text.partition("@")
     labels = domain.split(".")
-    return len(labels) >= 2 and all(map(is_label, labels)) and is_host(domain)
+    return (
+        is_made_of(local, ("L", "M", "Nd"), "!#$%&'*+/=?^_`{|}~.-")
+        and 1 <= len(local.encode()) <= 64
+        and is_made_of(domain, ("L", "M", "N"), "-_.")
+        and len(labels) >= 2
+        and all(label and label == label.strip("-") for label in labels)
+        and host_of(domain) != ""
+    )
 
 
-def is_local(char: str) -> bool:
-    category = unicodedata.category(char)
-    return category[0] in "LM" or category == "Nd" or char in "!#$%&'*+/=?^_`{|}~.-"
-
-
-def is_host(text: str) -> bool:
-    try:
-        return bool(ascii_host(text))
-    except ValueError:
-        return False
-
-
-def is_label(label: str) -> bool:
-    def fits(char: str) -> bool:
-        return char in "-_" or unicodedata.category(char)[0] in "LMN"
-
-    edges = label[:1] != "-" and label[-1:] != "-"
-    return 0 < len(label) <= 63 and edges and all(map(fits, label))
+def is_made_of(text: str, categories: tuple, signs: str) -> bool:
+    """Of these signs and of characters of these Unicode categories alone."""
+    return all(
+        char in signs or unicodedata.category(char).startswith(categories)
+        for char in text
+    )
 
 
 def clean_name(value: Any) -> tuple:
@@ -729,7 +729,7 @@ def clean_name(value: Any) -> tuple:
     if value is None:
         raise InvalidRequest("name is required", "name")
     text = value.strip() if isinstance(value, str) else ""
-    if not 1 <= len(text) <= 200 or has_control(text):
+    if not 1 <= len(text) <= 200 or CONTROL.search(text):
         raise InvalidRequest("name must be text of 1 to 200 characters", "name")
     return text, fold(text)
 
@@ -1234,10 +1234,7 @@ def clean_rule_host(text: str, shown: str) -> str:
             f"{shown} has an empty label: give example.com, or *.example.com for all "
             "that is below it"
         )
-    try:
-        host = ascii_host(text.removeprefix(star))
-    except ValueError:
-        host = ""
+    host = host_of(text.removeprefix(star))
     if not can_be_host(host) or (star and is_address(host)):
         raise ValueError(f"{shown} is no domain: give example.com or 127.0.0.1")
     return star + host
@@ -1284,11 +1281,8 @@ def origin_of(text: str) -> Optional[tuple]:
     match = ORIGIN.match(text)
     if not match or len(match[2]) > 253:
         return None
-    port = match[3] or DEFAULT_PORT.get(match[1].lower(), "")
-    try:
-        return ascii_host(match[2]), port
-    except ValueError:
-        return None
+    host, port = host_of(match[2]), match[3] or DEFAULT_PORT.get(match[1].lower(), "")
+    return (host, port) if host else None
 
 
 def rules_of_origin(url: Optional[str]) -> tuple:
@@ -1332,7 +1326,7 @@ def has_trick(text: str) -> bool:
     """Whether a URL is overlong, or has, escaped or not, control characters, which
     browsers leave out, or backslashes, which they take for slashes."""
     plain = unescaped(text)
-    return len(text) > 2000 or has_control(plain) or "\\" in plain
+    return len(text) > 2000 or "\\" in plain or bool(CONTROL.search(plain))
 
 
 def unescaped(text: str) -> str:
@@ -2629,7 +2623,7 @@ class Keys:
 
 
 def clean_key_name(text: Any) -> str:
-    if not isinstance(text, str) or len(text) > 200 or has_control(text):
+    if not isinstance(text, str) or len(text) > 200 or CONTROL.search(text):
         raise ValueError
     return text
 
