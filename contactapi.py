@@ -53,6 +53,7 @@ import sqlite3
 import stat
 import struct
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -83,9 +84,7 @@ try:
     )
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
-    from waitress.buffers import OverflowableBuffer
     from waitress.channel import ClientDisconnected, HTTPChannel
-    from waitress.receiver import FixedStreamReceiver
     from waitress.server import TcpWSGIServer
     from waitress.utilities import build_http_date
 except ModuleNotFoundError as missing:
@@ -5972,17 +5971,18 @@ def redirect_of(text: str, rules: tuple) -> Optional[str]:
 
 
 MOST_FIELDS, LONGEST_HEAD = 100, 32768
+# In no address: controls, spaces, and bytes that are no UTF-8, which are read as these.
+NEVER = r"\0- \x7f\udc80-\udcff"
 REQUEST_LINE = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Z-]{1,32}) ([!-~\x80-\xff]+) (HTTP/1\.[01])"
+    rf"([!#$%&'*+.^_`|~0-9A-Z-]{{1,32}}) ([^{NEVER}]+) (HTTP/1\.[01])"
 )
 TARGET = re.compile(
-    rb"(?:https?://(?:\[[0-9a-f:.]+\](?::[0-9]*)?|[^/?#@\[\]]+))?"
-    rb"(/[^?#]*)?(?:\?([^#]*))?(?:#.*)?",
+    r"(?:https?://(?:\[[0-9a-f:.]+\](?::[0-9]*)?|[^/?#@\[\]]+))?"
+    r"(/[^?#]*)?(?:\?([^#]*))?(?:#.*)?",
     re.IGNORECASE | re.DOTALL,
 )
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t -~\x80-\xff]*)?\r\n")
-BLANK_LINES = re.compile(rb"[\r\n]*")
 
 
 class Parser:
@@ -5994,13 +5994,13 @@ class Parser:
     completed = False  # it is whole, or refused
     empty = False  # nothing came but blank lines
     error = None  # the ApiError that refused it
-    body = None  # what takes the bytes behind the head
-    taken, limit = 0, 0  # how many these were, and may be
+    body = None  # the Body behind the head
+    taken, limit = 0, 0  # how many bytes that took, and how many it may have
     expect_continue = False  # the client waits for a word before it sends them
     read_at = 0.0  # when the last byte was read
+    answer = None  # what the app made of it: it may be a Write at first
     taken_at = 0.0  # when a thread of a lane began with it
     connection = None  # that thread's, by which it can be ended
-    answer = None  # what the app made of it: it may be a Write at first
 
     def __init__(self, app: Api, environ: dict):
         self.app, self.head = app, bytearray()
@@ -6025,42 +6025,40 @@ class Parser:
             log.error("a body could not be kept: %s", err.strerror)
             self.error = Unavailable()
         self.environ["contactapi.refusal"] = self.error
-        self.head, self.completed, self.expect_continue = bytearray(), True, False
+        self.head, self.completed = bytearray(), True
         return len(data)
 
     def take_head(self, data: bytes) -> int:
+        known = len(self.head)
         # Blank lines before a request are passed over (RFC 9112 section 2.2).
-        start = 0 if self.head else BLANK_LINES.match(data).end()
-        if start == len(data):
-            self.empty = self.completed = True
-            return start
+        self.head += data if known else data.lstrip(b"\r\n")
+        self.empty = self.completed = not self.head
         # The blank line at the end may have begun in what came before.
-        before = bytes(self.head[-3:])
-        found = (before + data).find(b"\r\n\r\n", start)
-        end = len(data) if found < 0 else found + 4 - len(before)
-        self.head += data[start:end]
-        if len(self.head) > LONGEST_HEAD:
+        end = self.head.find(b"\r\n\r\n", max(0, known - 3))
+        size = len(self.head) if end < 0 else end + 4
+        if size > LONGEST_HEAD:
             raise InvalidRequest("the header is larger than 32 KiB")
-        if found >= 0:
-            line, *fields = bytes(self.head[:-4]).split(b"\r\n")
+        count = len(data) - len(self.head) + size
+        if end >= 0:
+            line, *fields = bytes(self.head[:end]).split(b"\r\n")
             self.head = bytearray()
-            self.read_request_line(line)
+            self.read_request_line(line.decode(errors="surrogateescape"))
             self.read_fields(fields)
             self.read_framing()
-        return end
+        return count
 
-    def read_request_line(self, line: bytes) -> None:
+    def read_request_line(self, line: str) -> None:
         match = REQUEST_LINE.fullmatch(line)
-        if not match or not is_utf8(match[2]):
+        if not match:
             raise InvalidRequest("the first line must be: METHOD /path HTTP/1.1")
-        self.environ["REQUEST_METHOD"] = match[1].decode()
-        self.environ["SERVER_PROTOCOL"] = match[3].decode()
+        self.environ["REQUEST_METHOD"] = match[1]
+        self.environ["SERVER_PROTOCOL"] = match[3]
         target = TARGET.fullmatch(match[2])
         if not target:
             raise InvalidRequest("the request's address cannot be read")
-        path, query = target.groups(b"")
-        self.environ["PATH_INFO"] = unquote_to_bytes(path or b"/").decode("latin-1")
-        self.environ["QUERY_STRING"] = query.decode("latin-1")
+        path, query = target.groups("")
+        self.environ["PATH_INFO"] = unquote_to_bytes(path or "/").decode("latin-1")
+        self.environ["QUERY_STRING"] = query.encode().decode("latin-1")
 
     def read_fields(self, lines: list) -> None:
         environ = self.environ
@@ -6105,10 +6103,7 @@ class Parser:
     def expect_body(self, length: int) -> None:
         """Of so many bytes; -1 for one in chunks."""
         self.limit = self.app.expect(self.environ, length)
-        buffer = OverflowableBuffer(2**19)
-        self.body = FixedStreamReceiver(length, buffer)
-        if length < 0:
-            self.body = ChunkedBody(buffer)
+        self.body = Body(length)
         expected = self.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
         old = self.environ["SERVER_PROTOCOL"] == "HTTP/1.0"
         self.expect_continue = expected and not old
@@ -6117,45 +6112,38 @@ class Parser:
         count = self.body.received(data)
         self.taken += count
         # The framing of chunks has a bound of its own.
-        if len(self.body) > self.limit or self.taken > 8 * self.limit:
+        if self.body.size > self.limit or self.taken > 8 * self.limit:
             raise self.app.too_large(self.environ)
         if self.body.completed:
-            self.completed, self.expect_continue = True, False
-            self.environ["CONTENT_LENGTH"] = str(len(self.body))
-            self.environ["wsgi.input"] = self.body.getfile()
+            self.completed = True
+            self.body.file.seek(0)
+            self.environ["CONTENT_LENGTH"] = str(self.body.size)
+            self.environ["wsgi.input"] = self.body.file
         return count
 
     def close(self) -> None:
         """Called when nothing needs the request any more, answered or not."""
         if self.body is not None:
             with contextlib.suppress(OSError):  # the disk is full
-                self.body.getbuf().close()
+                self.body.file.close()
         leave_slot(self.environ)
 
 
-def is_utf8(data: bytes) -> bool:
-    try:
-        return bool(data.decode())
-    except UnicodeDecodeError:
-        return False
-
-
-class ChunkedBody:
-    """A body in chunks (RFC 9112 section 7.1), put together in `buffer`: each byte is
-    looked at once, and of sizes, extensions and trailers no more is kept than the line
-    in hand. InvalidRequest for anything else."""
+class Body:
+    """A body of so many bytes or, at -1, in chunks (RFC 9112 section 7.1), in `file`:
+    each byte is looked at once, and of sizes, extensions and trailers no more is kept
+    than the line in hand. InvalidRequest for anything else."""
 
     completed = False
+    size = 0
     longest = 1024  # bytes of a line: a size with its extensions, or a chunk's end
 
-    def __init__(self, buffer: OverflowableBuffer):
-        self.buffer = buffer
+    def __init__(self, length: int):
+        self.file = tempfile.SpooledTemporaryFile(2**19)  # noqa: SIM115
+        self.chunked = length < 0
+        self.left = max(0, length)  # bytes of it, or of the chunk in hand, to come
         self.line = bytearray()  # what has come of the line in hand
-        self.left = 0  # bytes of the chunk in hand that are to come
         self.read_line = self.read_size
-
-    def __len__(self) -> int:
-        return len(self.buffer)
 
     def received(self, data: bytes) -> int:
         """How many of these bytes are the body's."""
@@ -6165,10 +6153,11 @@ class ChunkedBody:
         return at
 
     def take_bytes(self, data: bytes, at: int) -> int:
-        part = data[at : at + self.left]
-        self.buffer.append(part)
-        self.left -= len(part)
-        return at + len(part)
+        count = self.file.write(data[at : at + self.left])
+        self.size += count
+        self.left -= count
+        self.completed = not (self.left or self.chunked)
+        return at + count
 
     def take_line(self, data: bytes, at: int) -> int:
         most = at + self.longest - len(self.line)
@@ -6201,14 +6190,6 @@ class ChunkedBody:
         self.longest -= len(line)
         if not self.completed and not FIELD.fullmatch(line.removesuffix(b"\r\n")):
             raise InvalidRequest("a trailer cannot be read")
-
-    # as Waitress's receiver of other bodies
-
-    def getfile(self) -> Any:
-        return self.buffer.getfile()
-
-    def getbuf(self) -> OverflowableBuffer:
-        return self.buffer
 
 
 # -- connections
