@@ -6004,6 +6004,7 @@ class Parser:
 
     def __init__(self, app: Api, environ: dict):
         self.app, self.head = app, bytearray()
+        self.began = time.time()  # with its first byte
         self.environ = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/",
@@ -6206,48 +6207,53 @@ class Channel(HTTPChannel):
     thread's."""
 
     TLS_HANDSHAKE = b"\x16"
-    REST = select.POLLIN | select.POLLPRI
+    UNTIMED = 0.0, -math.inf
 
-    in_hand = False  # whether `request` is whole, and on its way to an answer
-    began = 0.0  # when its first byte came
-    unread = b""  # what came behind it
-    refused = False  # whether the rest of a request that was refused may still come
+    unread = b""  # what came behind the request in hand
+    lying = 0  # bytes of answers in `unsent`: a part is freed as a whole
+    sent = 0  # bytes
+    mark = UNTIMED  # (when, how many were taken) since which a reader is timed
+    streams = False  # whether the answer in hand is a stream without a length
     lingering = None  # since when only the client is waited for to stop sending
     dropped = 0  # bytes read since then
-    lying = 0  # bytes of answers, until the last is sent: they are freed as a whole
-    streams = False  # whether the answer in hand is a stream without a length
     watched = 0  # for what the main loop polls
-    sent, mark = 0, None  # bytes; (when, how many taken) since which a reader is timed
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
-        self.peer = peer_of(addr)
-        # Copied for each try to send, though the kernel may take but a part.
-        self.sendbuf_len = min(self.sendbuf_len, 2**17)
+        self.peer, self.unsent = peer_of(addr), deque()
+        self.watch()
+
+    def watch(self) -> None:
+        """Tells the main loop for what it is to poll: who has sent ahead waits."""
+        wanted = 0 if self.unread else select.POLLIN
+        if self.unsent or self.close_when_flushed:
+            wanted = select.POLLOUT
+        if self.connected:
+            self.server.watch(self, wanted)
 
     # requests
 
-    def received(self, data: bytes) -> None:
-        if self.is_ending():  # nothing is read after a refusal
-            return
-        if self.request is None and data.startswith(self.TLS_HANDSHAKE):
-            self.will_close = True
-        self.unread += data
-        self.parse()
+    @property
+    def in_hand(self) -> bool:
+        """Whether a request is whole, and on its way to an answer."""
+        return self.request is not None and self.request.completed
 
-    def is_ending(self) -> bool:
-        return self.refused or self.will_close or self.close_when_flushed
+    def received(self, data: bytes) -> None:
+        if self.lingering is not None:
+            self.dropped += len(data)
+        elif self.request is None and data.startswith(self.TLS_HANDSHAKE):
+            self.handle_close()
+        else:
+            self.unread += data
+            self.parse()
 
     def parse(self) -> None:
         """Bytes to the next request, some kilobytes of a head at a time: what is left
         is copied for each (a body goes as a whole)."""
-        while self.unread and not (self.in_hand or self.total_outbufs_len):
-            if self.is_ending():
-                return
+        while self.unread and not (self.in_hand or self.unsent):
             if self.request is None:
                 environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
                 self.request = Parser(self.server.application, environ)
-                self.began = time.time()
             request = self.request
             most = 4096 if request.body is None else len(self.unread)
             self.unread = self.unread[request.received(self.unread[:most]) :]
@@ -6257,19 +6263,29 @@ class Channel(HTTPChannel):
             if request.empty:
                 self.request = None
             elif request.completed:
-                request.read_at, self.in_hand = time.monotonic(), True
-                self.refused = request.error is not None
+                request.read_at = time.monotonic()
                 self.server.put(self.server.task_dispatcher.serve, self)
+        self.watch()
 
     def finish(self) -> None:
         """The request in hand has its answer: on to the next."""
         self.request.close()
-        self.request, self.in_hand = None, False
-        if self.current_outbuf_count:  # a new buffer: this one's memory is given back
-            self.current_outbuf_count = self.adj.outbuf_high_watermark
+        self.request = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        if self.close_when_flushed and not (self.in_hand or self.unsent):
+            self.half_close()
         if self.connected:
-            self.server.restless.add(self)
             self.parse()
+
+    def half_close(self) -> None:
+        """Closing while a client still sends would reset the connection, and lose it
+        the answer (RFC 9112 section 9.6): what it sends is read and dropped, until it
+        closes, for a while."""
+        self.lingering, self.unread, self.close_when_flushed = time.time(), b"", False
+        with contextlib.suppress(OSError, AttributeError):  # gone already
+            self.socket.shutdown(socket.SHUT_WR)
 
     # answers: what a client does not take lies in memory, and the main thread sends it
 
@@ -6279,7 +6295,7 @@ class Channel(HTTPChannel):
         self.server.application.log(environ, status, headers)  # be the client gone
         try:
             self.send_answer(environ, status, headers, body)
-        except (OSError, ClientDisconnected):
+        except ClientDisconnected:
             self.close_when_flushed = True
         except Exception as err:
             log_failure(environ["contactapi.id"], err)
@@ -6292,7 +6308,8 @@ class Channel(HTTPChannel):
         length = next((int(v) for name, v in headers if name == "Content-Length"), None)
         self.streams = length is None and status[:3] not in ("204", "304")
         chunked = self.streams and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        last = self.streams or self.refused or self.is_last(environ)
+        refused = self.request.error is not None
+        last = self.streams or refused or self.is_last(environ)
         if (length or 0) > 2**16:
             self.server.make_room(length)
         data = head_of(environ["SERVER_PROTOCOL"], status, headers, chunked, last)
@@ -6303,7 +6320,8 @@ class Channel(HTTPChannel):
         leave_slot(environ)  # before its client can come again
         if chunked and environ["REQUEST_METHOD"] != "HEAD":
             data += b"0\r\n\r\n"
-        self.write_soon(data)
+        if data:
+            self.write_soon(data)
         self.close_when_flushed = last
 
     def is_last(self, environ: dict) -> bool:
@@ -6314,64 +6332,37 @@ class Channel(HTTPChannel):
         stays = wish == "keep-alive" if old else wish != "close"
         return not stays or (self.server.stopping and not self.has_more())
 
-    def write_soon(self, data: bytes) -> int:
-        self.lying = len(data) + (self.lying if self.total_outbufs_len else 0)
-        count = super().write_soon(data)
-        if self.total_outbufs_len:
-            self.server.restless.add(self)
-            self.server.pull_trigger()
-        return count
+    def write_soon(self, data: bytes) -> None:
+        """A stream waits here for its client. ClientDisconnected if that is gone."""
+        with self.outbuf_lock:
+            while self.connected and self.streams and self.lying > 2**20:
+                self.outbuf_lock.wait()
+            if not self.connected:
+                raise ClientDisconnected
+            self.unsent.append(memoryview(data))
+            self.lying += len(data)
+            if len(self.unsent) == 1:
+                self.flush()
+            if self.unsent:
+                self.server.put(self.watch)
 
-    def _flush_outbufs_below_high_watermark(self) -> None:
-        if self.streams:  # it has a thread of its own to wait in
-            super()._flush_outbufs_below_high_watermark()
-
-    def send(self, data: bytes, do_close: bool = True) -> int:
-        count = super().send(data, do_close=do_close)
-        self.sent += count
-        return count
+    def flush(self) -> None:
+        """As much as the kernel takes. Whether the client is gone `poll` tells."""
+        with contextlib.suppress(OSError):
+            while self.unsent:
+                part = self.unsent[0]
+                count = self.socket.send(part)
+                self.sent, self.last_activity = self.sent + count, time.time()
+                self.unsent[0] = part[count:]
+                if count == len(part):
+                    self.unsent.popleft()
+                    self.lying -= len(part.obj)
 
     def handle_write(self) -> None:
-        """Closing while a client still sends would reset the connection, and lose it
-        the answer: what it sends is read and dropped, for a while."""
-        self._flush_exception(self._flush_some_if_lockable)
-        if self.close_when_flushed and not (self.total_outbufs_len or self.will_close):
-            self.close_when_flushed = False
-            if self.refused:
-                self.lingering = time.time()
-                with contextlib.suppress(OSError):
-                    self.socket.shutdown(socket.SHUT_WR)
-            else:
-                self.will_close = True
-        if self.will_close:
-            self.handle_close()
-        elif self.lingering is None:
-            self.parse()
-
-    def wants(self) -> int:
-        """What the main loop is to poll. At REST nothing but its client changes it."""
-        if self.lingering is not None:
-            return self.REST
-        if self.total_outbufs_len or self.will_close or self.close_when_flushed:
-            return select.POLLOUT
-        return 0 if self.unread else self.REST
-
-    def add_channel(self, map: Optional[dict] = None) -> None:
-        super().add_channel(map)
-        self.server.restless.add(self)
-
-    def del_channel(self, map: Optional[dict] = None) -> None:
-        self.server.restless.discard(self)
-        if self._fileno is not None:  # Waitress may close twice
-            self.server.forget(self._fileno)
-        super().del_channel(map)
-
-    def handle_read(self) -> None:
-        if self.lingering is None:
-            super().handle_read()
-        else:
-            with contextlib.suppress(OSError):  # recv closes by itself at the end
-                self.dropped += len(self.recv(self.adj.recv_bytes))
+        with self.outbuf_lock:
+            self.flush()
+            self.outbuf_lock.notify()
+        self.go_on()
 
     def handle_error(self) -> None:
         """Waitress would log what was sent, and by whom."""
@@ -6379,15 +6370,18 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def handle_close(self) -> None:
+        if not self.connected:  # Waitress may close twice
+            return
+        self.server.poller.unregister(self._fileno)
         super().handle_close()
+        self.unsent.clear()
         if self.request is not None and not self.in_hand:
             self.request.close()
             self.request = None
 
     def cut_off(self) -> None:
-        """Closes now, where `will_close` waits until the client takes something. What
-        it has not taken is dropped by the kernel, too."""
-        if self.total_outbufs_len:
+        """Closes; what the client has not taken is dropped by the kernel, too."""
+        if self.unsent:
             at_once = struct.pack("ii", 1, 0)
             with contextlib.suppress(OSError, AttributeError):  # gone already
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
@@ -6411,33 +6405,31 @@ class Channel(HTTPChannel):
 
     def at_rest(self) -> bool:
         """Nothing is being received, worked on or sent."""
-        return not (self.request or self.total_outbufs_len or self.has_more())
+        return not (self.request or self.unsent or self.has_more())
 
     def overdue(self, now: float, short: bool) -> bool:
         """A head may take 30 s to arrive, 5 s when connections are short; a body longer
         by what its bytes take at 16 KiB/s."""
         if self.lingering is not None:
             return now - self.lingering > 5 or self.dropped > 2**26
-        if self.total_outbufs_len:
+        if self.unsent:
             return self.reads_too_slowly(now)
-        self.mark = None
+        self.mark = self.UNTIMED
         if self.in_hand:
             return False
         if self.request is None:
             return now - self.last_activity > (5 if short else 125)
         patience = 5 if short and self.request.body is None else 30
-        return now - self.began > patience + self.request.taken / 2**14
+        return now - self.request.began > patience + self.request.taken / 2**14
 
     def reads_too_slowly(self, now: float) -> bool:
         """Less than 1 KiB/s over 30 s."""
+        since, before = self.mark
+        if now - since < 30:
+            return False
         taken = self.sent - self.in_kernel()
-        since, before = self.mark or (now, taken)
-        if self.mark is None:
-            self.mark = now, taken
-        elif now - since >= 30:
-            self.mark = now, taken
-            return taken - before < 30 * 2**10
-        return False
+        self.mark = now, taken
+        return taken - before < 30 * 2**10
 
     def in_kernel(self) -> int:
         """Bytes that were sent and that the client's side has not acknowledged: the
@@ -6725,28 +6717,22 @@ class Server(TcpWSGIServer):
     MOST_UNREAD = 28 * 2**20
 
     stopping = False
-    watched = 0
+    watched = select.POLLIN  # as a Channel's
 
     def __init__(
         self, app: Api, sock: socket.socket, threads: int, proxies: tuple = ()
     ):
         adjustments = Adjustments(
-            threads=threads,
             recv_bytes=65536,
             connection_limit=connection_limit(),
-            cleanup_interval=2**31,  # `look_after` has its own time
-            # Answers wait in memory, never in a file; a stream waits for its reader.
-            outbuf_overflow=2**30,
-            outbuf_high_watermark=2**20,
+            cleanup_interval=1,  # second between two times of `maintenance`
             clear_untrusted_proxy_headers=False,
         )
         self.proxies = proxies or PRIVATE
         self.tasks = queue.SimpleQueue()  # (step of the main thread, its arguments)
         self.pulled = False  # whether the main loop is awake, or will be at once
         self.held, self.numbers = [], itertools.count()  # (when, number, channel)
-        self.looked = 0.0  # when it last looked after them all
         self.poller = select.poll()
-        self.restless = set()  # channels that may wait for something new
         where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
             *(app, {}, True, sock),
@@ -6763,7 +6749,8 @@ class Server(TcpWSGIServer):
             "wsgi.url_scheme": "http",
             "contactapi.server": self,
         }
-        self.poller.register(self.trigger._fileno, select.POLLIN)
+        for source in (self, self.trigger):
+            self.poller.register(source._fileno, select.POLLIN)
 
     # connections
 
@@ -6799,8 +6786,8 @@ class Server(TcpWSGIServer):
             if count > quarter and not is_in(peer.partition("/")[0], self.proxies)
         }
 
-    def look_after(self, now: float) -> None:
-        """Every second: closes what is overdue, ends what nobody waits for."""
+    def maintenance(self, now: float) -> None:
+        """Closes what is overdue, ends what nobody waits for."""
         short, excess = self.is_short(), self.excess()
         for channel in list(self.active_channels.values()):
             if channel.overdue(now, short):
@@ -6813,13 +6800,11 @@ class Server(TcpWSGIServer):
     def make_room(self, size: int) -> None:
         """Closes those who have not taken anything for the longest time, if there
         would be too much that waits for its client."""
-        channels = list(self.active_channels.values())
-        waiting = [c for c in channels if c.total_outbufs_len and not c.will_close]
-        total = size + sum(channel.lying for channel in waiting)
+        waiting = [c for c in list(self.active_channels.values()) if c.lying]
         waiting.sort(key=lambda channel: channel.last_activity, reverse=True)
+        total = size + sum(channel.lying for channel in waiting)
         while waiting and total > self.MOST_UNREAD:
             slowest = waiting.pop()
-            slowest.will_close = True
             self.put(slowest.cut_off)
             total -= slowest.lying
 
@@ -6888,9 +6873,6 @@ class Server(TcpWSGIServer):
         if not (self.work() or heard):
             writer.end_group()
             flush_log()
-        if self.looked + 1 < time.time():
-            self.looked = time.time()
-            self.look_after(self.looked)
 
     def work(self) -> int:
         """Does what was put by now; what comes of it waits until others were heard."""
@@ -6906,44 +6888,26 @@ class Server(TcpWSGIServer):
     def poll(self, seconds: float) -> int:
         """Stands in for wasyncore's `poll2`, which asks every connection in each turn
         what it waits for: with a thousand at rest each request would take 2 ms more."""
-        self.watch(self, Channel.REST if self.readable() else 0)
-        for channel in list(self.restless):
-            self.restless.discard(channel)  # first: a lane may put it in again
-            wanted = channel.wants()
-            self.watch(channel, wanted)
-            if wanted != Channel.REST:
-                self.restless.add(channel)
+        self.watch(self, select.POLLIN if self.readable() else 0)
         events = self.poller.poll(int(seconds * 1000))
-        for fd, flags in self.first_of(events):
-            source = self._map.get(fd)
-            if source is not None:
-                if isinstance(source, Channel):
-                    self.restless.add(source)
-                wasyncore.readwrite(source, flags)
+        for source, flags in self.first_of(events):
+            wasyncore.readwrite(source, flags)
         return len(events)
 
     def first_of(self, events: list) -> list:
         """Who comes with something new, and some of those that are being received: a
         thousand slow senders at once hold up no short request."""
         fresh, others = [], []
-        for event in events:
-            source = self._map.get(event[0])
+        for fd, flags in events:
+            source = self._map[fd]
             known = isinstance(source, Channel) and source.request is not None
-            (others if known else fresh).append(event)
+            (others if known else fresh).append((source, flags))
         return fresh + random.sample(others, min(len(others), 64))
 
     def watch(self, source: wasyncore.dispatcher, wanted: int) -> None:
-        if wanted == source.watched:
-            return
-        source.watched = wanted
-        if wanted:
+        if wanted != source.watched:  # all would be told to the kernel anew
+            source.watched = wanted
             self.poller.register(source._fileno, wanted)
-        else:  # errors would be told without asking
-            self.forget(source._fileno)
-
-    def forget(self, fd: int) -> None:
-        with contextlib.suppress(KeyError):  # it wanted nothing
-            self.poller.unregister(fd)
 
     def drain(self) -> None:
         """A request that is incomplete after 5 s is dropped, an answer that is not
@@ -6972,9 +6936,9 @@ class Server(TcpWSGIServer):
         while before != len(self.active_channels):
             before = len(self.active_channels)
             self.handle_accept()
-        self.forget(self._fileno)
-        self.del_channel()
-        self.socket.close()
+        self.watched = 0
+        self.poller.unregister(self._fileno)
+        wasyncore.dispatcher.close(self)
 
 
 def peer_of(address: tuple) -> str:

@@ -14,8 +14,7 @@ from processes import Wire, read_answer, request_bytes, until
 def late(monkeypatch):
     """Makes it so many seconds later for the server's look at its connections."""
     turned = types.SimpleNamespace(**vars(time))
-    monkeypatch.setattr(contactapi, "time", turned)
-    monkeypatch.setattr(contactapi.Server, "looked", 0.0, raising=False)
+    monkeypatch.setattr("waitress.server.time", turned)
 
     def turn(seconds):
         turned.time = lambda: time.time() + seconds

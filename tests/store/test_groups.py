@@ -288,7 +288,7 @@ def test_reads_are_answered_while_another_process_holds_the_database(served, tmp
 
 def test_a_failure_of_the_main_loop_ends_no_server(served, monkeypatch, caplog):
     client = served()
-    monkeypatch.setattr(client.server, "look_after", lambda now: [].pop())
+    monkeypatch.setattr(client.server, "maintenance", lambda now: [].pop())
     until(lambda: "server: IndexError" in caplog.text)
     monkeypatch.undo()
     status, _, _ = received(begun(client, "POST", {"email": "a@x.org"}, client.secret))
