@@ -3482,8 +3482,8 @@ class Post(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a captcha makes of a post that it does not refuse. `spend` is called inside
-    the transaction that stores it, and may refuse it still."""
+    """What a captcha, or a person, makes of what was sent and not refused. `spend` is
+    called inside the transaction that stores it, and may refuse it still."""
 
     state: str = ACCEPTED
     reason: Optional[str] = None
@@ -3589,10 +3589,7 @@ class Submissions(Listed):
             row = self._arriving(caller, post, fields, words)
             if verdict.state != SPAM and not self._is_first(row, digest):
                 return self._sent_before(digest, row.created_at)
-            if verdict.state == ACCEPTED:
-                return self._let_in(caller, row, post.visitor)
-            state = {"state": verdict.state, "reason": verdict.reason}
-            return self._change(caller, row, post.visitor, **state)
+            return self._settle(caller, row, verdict, post.visitor)
 
         return work
 
@@ -3604,30 +3601,25 @@ class Submissions(Listed):
         has changed since the arrival is only added to."""
         changes = {"state": ACCEPTED, "reason": None}
         changes["confirmed_at"] = row.confirmed_at or confirmed_at
-        if row.accepted_at is not None:
-            return self._change(caller, row, **changes)
-        told, changes["accepted_at"] = [], self._now()
-        if row.natural_key is not None:
-            contact, draft = self._into_contact(caller, row)
-            changes.update(contact=contact.uid, contact_number=contact.id)
-            told.append(draft)
-        new = self._put(row, **changes)
-        self.events.add(*told, self._draft("accepted", caller, row, new))
-        return new
+        told = []
+        if row.accepted_at is None:
+            changes["accepted_at"] = self._now()
+            if row.natural_key is not None:
+                contact, draft = self._into_contact(caller, row)
+                changes.update(contact=contact.uid, contact_number=contact.id)
+                told.append(draft)
+        return self._change(caller, row, *told, **changes)
 
     def patch(self, caller: Caller, uid: Optional[str], document: dict) -> Callable:
         """What a person says of it: accepted, or spam."""
         state = document.get("state")
         if state not in (ACCEPTED, SPAM):
             raise InvalidRequest(f"state is {ACCEPTED} or {SPAM}", "state")
+        verdict = Verdict(SPAM, MARKED) if state == SPAM else Verdict()
 
         def work() -> SubmissionRow:
             row = self.get(caller.workspace, uid)
-            if row.state == state:
-                return row
-            if state == SPAM:
-                return self._change(caller, row, state=SPAM, reason=MARKED)
-            return self._let_in(caller, row)
+            return row if row.state == state else self._settle(caller, row, verdict)
 
         return work
 
@@ -3762,16 +3754,22 @@ class Submissions(Listed):
         told = post.subject, post.reply_to, post.from_name, post.page, fields
         return SubmissionRow(*whose, *told, place, place, words=words)
 
-    def _let_in(
-        self, caller: Caller, row: SubmissionRow, visitor: str = ""
+    def _settle(
+        self, caller: Caller, row: SubmissionRow, verdict: Verdict, visitor: str = ""
     ) -> SubmissionRow:
-        """Accepted; held, once, where its key asks for the person's confirmation."""
-        asked = row.accepted_at is not None or row.reason == UNCONFIRMED
-        confirm = not asked and self._rule(caller, row).settings.confirm
-        if row.natural_key is None or not confirm:
-            return self.accept(caller, row)
-        held = {"state": HELD, "reason": UNCONFIRMED}
-        return self._change(caller, row, visitor, **held)
+        """What is to be accepted is held, once, where its key asks for the person's
+        confirmation."""
+        state, reason, _ = verdict
+        if state == ACCEPTED:
+            asked = row.accepted_at is not None or row.reason == UNCONFIRMED
+            confirm = not asked and self._rule(caller, row).settings.confirm
+            if row.natural_key is None or not confirm:
+                return self.accept(caller, row)
+            state, reason = HELD, UNCONFIRMED
+        new = self._change(caller, row, state=state, reason=reason)
+        if reason in self.askers:
+            self.askers[reason](new, visitor)
+        return new
 
     def _rule(self, caller: Caller, row: SubmissionRow) -> Caller:
         """The key by which it came; that is the caller while it arrives."""
@@ -3793,26 +3791,22 @@ class Submissions(Listed):
         return self.contacts.fill(caller, email, sent, kept_from, most)
 
     def _change(
-        self, caller: Caller, row: SubmissionRow, visitor: str = "", **changes: Any
+        self, caller: Caller, row: SubmissionRow, *told: Draft, **changes: Any
     ) -> SubmissionRow:
-        """Told, unless it just arrives; and who asks about its new reason does so."""
-        if row._replace(**changes) == row:
-            return row
-        new = self._put(row, **changes)
-        if row.state:
-            self.events.add(self._draft("updated", caller, row, new))
-        if new.reason in self.askers:
-            self.askers[new.reason](new, visitor)
-        return new
-
-    def _put(self, row: SubmissionRow, **changes: Any) -> SubmissionRow:
-        """The row as it is stored after these changes."""
+        """The row as it is stored after these changes. The log is told of them, and
+        before of `told`; of what arrives not until it is accepted."""
         new = row._replace(**changes)
+        if new == row:
+            return row
         if row.state:
             new = new._replace(updated_at=self._now())
             self._count(row, -1)
         self.store.run(self.PUT, new[:-1])
         self._count(new, 1)
+        accepted = new.accepted_at != row.accepted_at
+        if row.state or accepted:
+            verb = "accepted" if accepted else "updated"
+            self.events.add(*told, self._draft(verb, caller, row, new))
         return new
 
     def _count(self, row: SubmissionRow, change: int) -> None:
