@@ -2491,11 +2491,7 @@ class Keys:
     def list(self, workspace: Optional[int] = None) -> list:
         """The keys of a workspace, or of all, oldest first and the environment's last;
         never their tokens, and none that was revoked."""
-        query = Key.select(Key, Workspace).join(Workspace).order_by(Key.created_at)
-        query = query.where(Key.revoked_at.is_null())
-        if workspace is not None:
-            query = query.where(Key.workspace == workspace)
-        keys = self.store.fetch(query)
+        keys = self._some(workspace, Key.revoked_at.is_null())
         for key in keys:
             last = self.used.get(key.ref)
             if last is not None:
@@ -2544,10 +2540,9 @@ class Keys:
     def _family(self, key: Key) -> list:
         """Those that still work of the key and all that go back to it. What was made
         may no more than its maker: who may revoke that may revoke these."""
-        still = 'SELECT uid FROM family JOIN "key" USING (uid) WHERE revoked_at IS NULL'
-        uids = [uid for (uid,) in self.store.rows(self.FAMILY + still, (key.uid,))]
-        query = Key.select().where(Key.uid.in_(uids)).order_by(Key.created_at)
-        return self.store.fetch(query)
+        rows = self.store.rows(self.FAMILY + "SELECT uid FROM family", (key.uid,))
+        uids = [uid for (uid,) in rows]
+        return self._some(None, Key.uid.in_(uids), Key.revoked_at.is_null())
 
     def _leave(self, caller: Caller, uid: str) -> list:
         """Inside the transaction that revokes a key's FAMILY: the refs of what else it
@@ -2579,13 +2574,15 @@ class Keys:
         if ref == "env":
             here = self.env and workspace in (None, self.env[1].workspace)
             return ENV_KEY if here else None
-        query = Key.select().where(Key.uid == parse_id("key", ref))
-        if not revoked_too:
-            query = query.where(Key.revoked_at.is_null())
-        if workspace is not None:
-            query = query.where(Key.workspace == workspace)
-        found = self.store.fetch(query)
+        which = Key.uid == parse_id("key", ref)
+        found = self._some(workspace, which, revoked_too or Key.revoked_at.is_null())
         return found[0] if found else None
+
+    def _some(self, workspace: Optional[int], *which: Any) -> list:
+        """The keys of a workspace, or of all, of which this is true, oldest first."""
+        here = workspace is None or Key.workspace == workspace
+        query = Key.select(Key, Workspace).join(Workspace).where(here, *which)
+        return self.store.fetch(query.order_by(Key.created_at))
 
     def tell(
         self, verb: str, caller: Caller, one: Any, changed: list, data: str
@@ -4235,21 +4232,13 @@ class Slots:
         self.taken, self.lock = [], threading.Lock()
 
     def take(self, workspace: int) -> Callable:
-        """What gives the slot back. It may be called twice: by who has the slot, and by
-        who closes up after him."""
+        """What gives the slot back, once."""
         with self.lock:
             full = self.taken.count(workspace) >= self.FOR_ONE
             if full or len(self.taken) >= self.FOR_ALL:
                 raise RateLimited(5)
             self.taken.append(workspace)
-        held = [workspace]
-
-        def leave() -> None:
-            with self.lock:
-                if held:
-                    self.taken.remove(held.pop())
-
-        return leave
+        return functools.partial(self.taken.remove, workspace)
 
 
 ###############################################################################
@@ -4835,12 +4824,9 @@ FORWARDED = frozenset(
     f"HTTP_{name}"
     for name in ("FORWARDED", "X_FORWARDED_FOR", "X_FORWARDED_PROTO", "X_REAL_IP")
 )
-PRIVATE = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        *("100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10"),
-    )
+PRIVATE = some_proxies(
+    "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,"
+    "169.254.0.0/16,::1/128,fc00::/7,fe80::/10"
 )
 
 
@@ -5056,8 +5042,8 @@ def go_to(lane: str) -> None:
 
 
 def leave_slot(environ: dict) -> None:
-    if "contactapi.slot" in environ:
-        environ["contactapi.slot"]()
+    """Asked by who has the slot, and by who closes up after him; one finds it."""
+    environ.pop("contactapi.slot", lambda: None)()
 
 
 PIECE = 2**19
