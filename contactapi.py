@@ -2915,6 +2915,9 @@ class Listed:
     def __init__(self, kind: Kind, store: Store, events: Events, clock: Callable):
         self.kind, self.store, self.events, self.clock = kind, store, events, clock
         self.select = f"SELECT {self.COLUMNS} FROM {kind.table} WHERE"
+        # What goes with a record: `has_many` says whether there are MANY, `erase_some`
+        # how many it erased, none the last time; both take kind, workspace and row.
+        self.belongings = []
 
     def _now(self) -> int:
         return micros(self.clock())
@@ -2939,6 +2942,26 @@ class Listed:
     def some(self, where: str, *params: Any) -> list:
         rows = self.store.rows(f"{self.select} {where}", params)
         return list(itertools.starmap(self.ROW, rows))
+
+    def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
+        """Erases it and all that was known of it; its tombstone stays."""
+
+        def work() -> None:
+            self._delete(caller, self.get(caller.workspace, uid))
+
+        return work
+
+    def drags(self, workspace: int, uid: Optional[str]) -> bool:
+        """Whether so much goes with a record that its deletion is not short."""
+        row = self.belongings and uid and self.find_uid(workspace, uid)
+        what = self.kind, workspace, row
+        return bool(row) and any(one.has_many(*what) for one in self.belongings)
+
+    def lighten(self, workspace: int, uid: Optional[str]) -> None:
+        """Erases what goes with a record that is to be deleted, by parts."""
+        what = self.kind, workspace, self.get(workspace, uid)
+        for one in self.belongings:
+            self.store.write_by_parts(functools.partial(one.erase_some, *what))
 
     def _room(self, workspace: int, wanted: Any = (None,)) -> list:
         """(id, uid, created_at) for each new row: the place in line that it wants (None
@@ -3117,8 +3140,6 @@ class Records(Listed):
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         super().__init__(kind, store, events, clock)
         self.untouched = "updated_at < ?"
-        # What goes with a record: `has_many` says whether there are MANY, `erase_some`
-        # how many it erased, none the last time; both take kind, workspace and row.
         self.belongings = [events]
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table = kind.table
@@ -3211,26 +3232,6 @@ class Records(Listed):
             return self._change(caller, old, key or same, sent, merge)
 
         return work
-
-    def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
-        """Erases the record and all that was known of it; its tombstone stays."""
-
-        def work() -> None:
-            self._delete(caller, self.get(caller.workspace, uid))
-
-        return work
-
-    def drags(self, workspace: int, uid: Optional[str]) -> bool:
-        """Whether so much goes with a record that its deletion is not short."""
-        row = uid and self.find_uid(workspace, uid)
-        what = self.kind, workspace, row
-        return bool(row) and any(one.has_many(*what) for one in self.belongings)
-
-    def lighten(self, workspace: int, uid: Optional[str]) -> None:
-        """Erases what goes with a record that is to be deleted, by parts."""
-        what = self.kind, workspace, self.get(workspace, uid)
-        for one in self.belongings:
-            self.store.write_by_parts(functools.partial(one.erase_some, *what))
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
@@ -3430,9 +3431,6 @@ class Records(Listed):
         told = self._now(), caller.ref, dump_texts(changed), data
         return Draft(caller.workspace, *what, *told)
 
-    def _size(self, text: str) -> int:
-        return len(text) if text.isascii() else len(text.encode())
-
     # lists and figures
 
     def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
@@ -3617,14 +3615,6 @@ class Submissions(Listed):
         def work() -> SubmissionRow:
             row = self.get(caller.workspace, uid)
             return row if row.state == state else self._settle(caller, row, verdict)
-
-        return work
-
-    def delete(self, caller: Caller, uid: Optional[str]) -> Callable:
-        """Erases it, its events and deliveries; a tombstone stays."""
-
-        def work() -> None:
-            self._delete(caller, self.get(caller.workspace, uid))
 
         return work
 
@@ -5511,8 +5501,8 @@ DEEP, LONG_PAGE = 1000, 20
 
 
 def add_listed(app: Api, listed: Listed) -> None:
-    """What can be read of any kind: its list, one record, and all of them as JSON
-    Lines."""
+    """What there is of any kind: its list, one record, to be read and deleted, and all
+    of them as JSON Lines."""
     kind, base = listed.kind, f"/v1/{listed.kind.plural}"
 
     @app.get(base, needs=(kind.read,))
@@ -5527,6 +5517,16 @@ def add_listed(app: Api, listed: Listed) -> None:
     @app.get(f"{base}/<ref>", needs=(kind.read,))
     def get_record(caller: Caller, ref: str) -> str:
         return NativeWire.one(kind, listed.get(caller.workspace, kind.uid(ref)))
+
+    @app.delete(f"{base}/<ref>", needs=(kind.write,))
+    def delete_record(caller: Caller, ref: str) -> Write:
+        uid = kind.uid(ref)
+        if listed.drags(caller.workspace, uid):
+            go_to("long")
+            listed.lighten(caller.workspace, uid)
+        work = listed.delete(caller, uid)
+        look = functools.partial(listed.get, caller.workspace, uid)
+        return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
     def lines(workspace: int, filters: tuple) -> Iterator[str]:
         return jsonl_file(kind, listed.oldest_first(workspace, filters))
@@ -5581,16 +5581,6 @@ def add_native(app: Api, records: Records) -> None:
         work = records.patch(caller, uid, document, merge)
         look = functools.partial(records.get, caller.workspace, uid)
         return Write(work, lambda row: shown(records, caller, row, document), look)
-
-    @app.delete(one, needs=(kind.write,))
-    def delete_record(caller: Caller, ref: str) -> Write:
-        uid = kind.uid(ref)
-        if records.drags(caller.workspace, uid):
-            go_to("long")
-            records.lighten(caller.workspace, uid)
-        work = records.delete(caller, uid)
-        look = functools.partial(records.get, caller.workspace, uid)
-        return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
 
 def shown(listed: Listed, caller: Caller, row: Any, document: dict) -> str:
@@ -5659,13 +5649,6 @@ def add_submissions(app: Api, submissions: Submissions) -> None:
         look = functools.partial(submissions.get, caller.workspace, uid)
         sent = {"state": document["state"]}
         return Write(work, lambda row: shown(submissions, caller, row, sent), look)
-
-    @app.delete(one, needs=(kind.write,))
-    def delete_submission(caller: Caller, ref: str) -> Write:
-        uid = kind.uid(ref)
-        look = functools.partial(submissions.get, caller.workspace, uid)
-        work = submissions.delete(caller, uid)
-        return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
 
 
 def add_import(
