@@ -2909,7 +2909,7 @@ class Listed:
     """Rows of a table that stand in line by their `created_at`, each in its workspace:
     their places, lists and files."""
 
-    CAP = 10_000
+    CAP, SOME = 10_000, 200  # rows that are counted, and deleted in one transaction
     COLUMNS, ROW = "", None  # what is read of a row, and what is made of it
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock: Callable):
@@ -2962,6 +2962,24 @@ class Listed:
         what = self.kind, workspace, self.get(workspace, uid)
         for one in self.belongings:
             self.store.write_by_parts(functools.partial(one.erase_some, *what))
+
+    def delete_some(self, caller: Caller, where: str, *params: Any) -> int:
+        """All of these of the caller's workspace, which is ?1, some to a transaction;
+        how many it was."""
+        where, params = f"workspace_id = ?1 AND {where}", (caller.workspace, *params)
+
+        def work() -> int:
+            rows = self.some(f"{where} LIMIT {self.SOME}", *params)
+            for row in rows:
+                self._delete(caller, row)
+            return len(rows)
+
+        return self.store.write_by_parts(work) if self.find(where, *params) else 0
+
+    def retention(self) -> Iterator[Caller]:
+        """Who deletes what has been kept long enough, for each workspace."""
+        for (workspace,) in self.store.rows("SELECT id FROM workspace"):
+            yield operator("retention", workspace)
 
     def _room(self, workspace: int, wanted: Any = (None,)) -> list:
         """(id, uid, created_at) for each new row: the place in line that it wants (None
@@ -3235,17 +3253,8 @@ class Records(Listed):
 
     def delete_untouched(self, before: int) -> int:
         """Deletes what nobody changed since, in every workspace; how many it was."""
-        where = f"workspace_id = ? AND {self.untouched} LIMIT 200"
-
-        def work(workspace: int) -> int:
-            rows = self.some(where, workspace, before)
-            for row in rows:
-                self._delete(operator("retention", workspace), row)
-            return len(rows)
-
-        workspaces = self.store.rows("SELECT id FROM workspace")
-        works = (functools.partial(work, number) for (number,) in workspaces)
-        return sum(map(self.store.write_by_parts, works))
+        callers = self.retention()
+        return sum(self.delete_some(one, self.untouched, before) for one in callers)
 
     def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
         """Forgets what the record was, and keeps what it is; how many events went."""
@@ -3555,7 +3564,6 @@ class Submissions(Listed):
         (f"state = '{SPAM}'", 30),
         (f"state = '{HELD}' AND reason = '{UNCONFIRMED}'", 7),
     )
-    BATCH = 200
 
     def __init__(self, keys: Keys, contacts: Records):
         super().__init__(SUBMISSIONS, contacts.store, contacts.events, contacts.clock)
@@ -3622,7 +3630,7 @@ class Submissions(Listed):
 
     def delete_by_email(self, caller: Caller, natural_key: str) -> int:
         """Those of an address, in any state; how many it was."""
-        return self._delete_some(caller, "natural_key = ?2", natural_key)
+        return self.delete_some(caller, "natural_key = ?2", natural_key)
 
     def expire(self) -> int:
         """Deletes what was kept long enough; how many it was. Those of a key go after
@@ -3630,15 +3638,14 @@ class Submissions(Listed):
         became that: a person may ask late for a confirmation."""
         of_key = "created_at < ?2 AND key = ?3 AND confirmed_at IS NULL"
         total, now = 0, self._now()
-        for (workspace,) in self.store.rows("SELECT id FROM workspace"):
-            caller = operator("retention", workspace)
-            for key in self._keys(workspace):
-                if days := self.keys.rule(workspace, key).settings.keep_days:
+        for caller in self.retention():
+            for key in self._keys(caller.workspace):
+                if days := self.keys.rule(caller.workspace, key).settings.keep_days:
                     what = now - days * DAY, key
-                    total += self._delete_some(caller, of_key, *what)
+                    total += self.delete_some(caller, of_key, *what)
             for which, days in self.DOUBTFUL:
                 old = f"created_at < ?2 AND updated_at < ?2 AND {which}"
-                total += self._delete_some(caller, old, now - days * DAY)
+                total += self.delete_some(caller, old, now - days * DAY)
         return total
 
     def forget_sent(self) -> None:
@@ -3680,7 +3687,7 @@ class Submissions(Listed):
 
     def erase_some(self, _: Kind, workspace: int, contact: Row) -> int:
         """Inside a transaction. The contact's own tombstone tells of it."""
-        rows = self.of_person(workspace, contact, self.BATCH)
+        rows = self.of_person(workspace, contact, self.SOME)
         for kind, total in Counter(kind for _, kind in rows).items():
             self.store.count(workspace, kind, -total)
         numbers = [(number,) for number, _ in rows]
@@ -3821,20 +3828,6 @@ class Submissions(Listed):
             draft = self._draft("deleted", caller, row, row)
             gone = self.events.wire.gone(draft.record)
             self.events.add(draft._replace(data=gone, submission=None))
-
-    def _delete_some(self, caller: Caller, where: str, *params: Any) -> int:
-        """All of these of the caller's workspace, which is ?1, some to a transaction;
-        how many it was."""
-        where, params = f"workspace_id = ?1 AND {where}", (caller.workspace, *params)
-
-        def work() -> int:
-            rows = self.some(f"{where} LIMIT {self.BATCH}", *params)
-            for row in rows:
-                self._delete(caller, row)
-            return len(rows)
-
-        sql = f"SELECT 1 FROM submission WHERE {where} LIMIT 1"
-        return self.store.write_by_parts(work) if self.store.row(sql, params) else 0
 
     def _keys(self, workspace: int) -> Iterator[str]:
         """The ref of each key that has some, found by the index alone."""

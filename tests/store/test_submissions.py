@@ -639,10 +639,10 @@ def test_a_revoked_keys_rule_goes_on_and_a_key_of_which_nothing_is_left_has_365_
 
 
 def test_retention_takes_more_than_a_batch_at_once(free, public):
-    for n in range(contactapi.Submissions.BATCH + 5):
+    for n in range(contactapi.Submissions.SOME + 5):
         receive(free, public, {"n": n}, honeypot=True)
     free.turn(31 * DAY)
-    assert free.services.submissions.expire() == contactapi.Submissions.BATCH + 5
+    assert free.services.submissions.expire() == contactapi.Submissions.SOME + 5
     assert inbox(free) == [] and free.services.submissions.expire() == 0
     sound(free)
 
@@ -779,7 +779,7 @@ def test_a_contact_with_many_is_deleted_by_parts_in_the_long_lane(
     served, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(contactapi, "MANY", 20)
-    monkeypatch.setattr(contactapi.Submissions, "BATCH", 10)
+    monkeypatch.setattr(contactapi.Submissions, "SOME", 10)
     client = served()
     key, posts = client.key("publishable"), 30
     for n in range(posts):
