@@ -2741,22 +2741,19 @@ class Events:
             for listener in self.listeners:
                 listener(told)
 
-    def erase(self, owner: str, subject: int, most: int = -1) -> int:
-        """Deletes what the log tells of a record, all or the newest, on which no other
-        rests; how many events that was."""
-        self.store.note_erasure()
-        sql = (
-            "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE subject = ? "
-            "AND owner = ? ORDER BY id DESC LIMIT ?)"
-        )
-        return self.store.run(sql, (subject, owner, most)).rowcount
-
     def has_many(self, kind: Kind, _: int, row: Row) -> bool:
         sql = "SELECT 1 FROM event WHERE subject = ? AND owner = ? LIMIT 1 OFFSET ?"
         return bool(self.store.row(sql, (row.id, kind.name, MANY)))
 
     def erase_some(self, kind: Kind, _: int, row: Row) -> int:
-        return self.erase(kind.name, row.id, MANY)
+        """Deletes what the log tells of a record, the newest, on which no other rests,
+        first; how many events that was, none at the end."""
+        self.store.note_erasure()
+        sql = (
+            "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE subject = ? "
+            "AND owner = ? ORDER BY id DESC LIMIT ?)"
+        )
+        return self.store.run(sql, (row.id, kind.name, MANY)).rowcount
 
     def resting(self, draft: "Draft", difference: dict, most: int) -> "Draft":
         """The event as what differs from the record's last whole one, if that takes at
@@ -2780,41 +2777,38 @@ class Events:
         log is in the order of time: only its beginning is looked at."""
 
         def work() -> int:
-            rows = self.store.rows(
-                "SELECT workspace_id, max(id) FROM (SELECT * FROM event ORDER BY id "
-                "LIMIT 500) WHERE created_at < ? GROUP BY 1",
+            (newest,) = self.store.row(
+                "SELECT max(id) FROM (SELECT id, created_at FROM event ORDER BY id "
+                "LIMIT 500) WHERE created_at < ?",
                 (before,),
             )
-            gone = 0
-            for workspace, newest in rows:
-                self.store.run(
-                    "UPDATE workspace SET expired = max(expired, ?) WHERE id = ?",
-                    (newest, workspace),
-                )
-                self._let_stand(workspace, newest)
-                sql = "DELETE FROM event WHERE workspace_id = ? AND id <= ?"
-                gone += self.store.run(sql, (workspace, newest)).rowcount
-            if gone:
-                self.store.note_erasure()
-            return gone
+            if newest is None:
+                return 0
+            self.store.note_erasure()
+            self._let_stand(newest)
+            self.store.run(
+                "UPDATE workspace SET expired = max(expired, (SELECT coalesce(max(id), "
+                "0) FROM event WHERE workspace_id = workspace.id AND id <= ?))",
+                (newest,),
+            )
+            return self.store.run("DELETE FROM event WHERE id <= ?", (newest,)).rowcount
 
         return self.store.write_by_parts(work)
 
-    def _let_stand(self, workspace: int, newest: int) -> None:
+    def _let_stand(self, newest: int) -> None:
         """Before the events up to `newest` go: of those that stay and rest on one of
         them the first becomes whole, and the others rest on it."""
         first_that_stays = (
             "SELECT id FROM event AS stays WHERE stays.subject = gone.subject AND "
-            "stays.owner = gone.owner AND stays.record = gone.record AND stays.id > ?2 "
+            "stays.owner = gone.owner AND stays.record = gone.record AND stays.id > ?1 "
             "ORDER BY id LIMIT 1"
         )
         rows = self.store.rows(
             "SELECT event.id, event.base, event.subject, event.owner, event.data, "
-            f"whole.data FROM (SELECT ({first_that_stays}) AS id FROM (SELECT DISTINCT "
-            "subject, owner, record FROM event WHERE workspace_id = ?1 AND id <= ?2) "
-            "AS gone) AS first JOIN event ON event.id = first.id "
+            f"whole.data FROM (SELECT DISTINCT ({first_that_stays}) AS id FROM event "
+            "AS gone WHERE id <= ?1) AS first JOIN event ON event.id = first.id "
             "JOIN event AS whole ON whole.id = event.base",
-            (workspace, newest),
+            (newest,),
         )
         move = "UPDATE event SET base = ? WHERE subject = ? AND owner = ? AND base = ?"
         stand = "UPDATE event SET base = NULL, data = ? WHERE id = ?"
@@ -3106,21 +3100,18 @@ class Listed:
     ) -> Page:
         """One scan finds the page and counts, up to the cap."""
         where, params = self._where(workspace, filters)
-        table, most = self.kind.table, self.CAP + 1
         sql = (
-            f"SELECT group_concat(id) FROM (SELECT id FROM {table} WHERE {where} "
-            "ORDER BY created_at DESC LIMIT ?)"
+            f"SELECT group_concat(id) FROM (SELECT id FROM {self.kind.table} "
+            f"WHERE {where} ORDER BY created_at DESC LIMIT ?)"
         )
-        (text,) = self.store.row(sql, (*params, most))
+        (text,) = self.store.row(sql, (*params, self.CAP + 1))
         ids = text.split(",") if text else []
         total, capped = min(len(ids), self.CAP), len(ids) > self.CAP
-        if capped and offset + size > self.CAP:
-            found = self._found(where, params, "DESC", size, offset)
-        else:
+        if not capped or offset + size <= self.CAP:
             wanted = ",".join(ids[offset : offset + size])
-            where = f"+workspace_id = ? AND id IN ({wanted})"
-            found = self._found(where, params[:1], "DESC", size, 0)
-        return Page(found, total, capped)
+            where, params = f"+workspace_id = ? AND id IN ({wanted})", params[:1]
+            offset = 0
+        return Page(self._found(where, params, "DESC", size, offset), total, capped)
 
     def _where_in_line(self, workspace: int, filters: tuple) -> tuple:
         """What `_where` gives, for records in the order in which they were created:
@@ -3161,12 +3152,10 @@ class Records(Listed):
         self.belongings = [events]
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table = kind.table
-        self.insert = (
+        self.put = (
             f"INSERT INTO {table} ({self.COLUMNS}, workspace_id, words) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
-        self.insert_or_update = (
-            f"{self.insert} ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
             "fields = excluded.fields, words = excluded.words, "
             "updated_at = excluded.updated_at"
         )
@@ -3210,7 +3199,7 @@ class Records(Listed):
         old = self._find(caller.workspace, made.natural_key)
         row, written, words = self._filled(old or made, sent, kept_from)
         values = made._replace(fields=row.fields, updated_at=row.updated_at)
-        self.store.run(self.insert_or_update, (*values, caller.workspace, words))
+        self.store.run(self.put, (*values, caller.workspace, words))
         self.store.count(caller.workspace, self.kind.name, 0 if old else 1)
         verb, key = ("updated", []) if old else ("created", [self.kind.key])
         draft = self._draft(verb, caller, row, key + list(written))
@@ -3261,7 +3250,8 @@ class Records(Listed):
 
         def work() -> int:
             row = self.get(caller.workspace, uid)
-            erased = self.events.erase(self.kind.name, row.id)
+            what = self.kind, caller.workspace, row
+            erased = sum(iter(lambda: self.events.erase_some(*what), 0))
             draft = self._draft("updated", caller, row, [])
             self.events.add(draft._replace(restated=True))
             return erased
@@ -3390,7 +3380,7 @@ class Records(Listed):
             row = number, uid, new.label, new.natural_key, new.text, at, changed_at
             rows.append(Row(*row))
         values = [(*row, workspace, new.words) for row, new in zip(rows, news)]
-        self.store.run_many(self.insert, values)
+        self.store.run_many(self.put, values)
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
         told = map(functools.partial(self._draft, "created", caller), rows, names)
@@ -4654,10 +4644,8 @@ def read_time(query: dict, name: str, column: str, operator: str) -> tuple:
 
 
 def read_cursor(query: dict) -> Optional[int]:
-    if "cursor" not in query:
-        return None
-    moment = parse_time(query["cursor"])
-    if moment is None:
+    moment = parse_time(query.get("cursor", ""))
+    if moment is None and "cursor" in query:
         raise InvalidCursor("cursor must be the next_cursor of a page", "cursor")
     return moment
 
@@ -5663,8 +5651,7 @@ def add_import(
 
 def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
     server, report = request.environ.get("contactapi.server"), Report()
-    for so_far in records.import_lines(caller, lines):
-        report = so_far
+    for report in records.import_lines(caller, lines):
         if server and server.stopping:
             done = report.created + report.updated + report.failed
             raise Unavailable(f"the server stops after {done} lines: send it again")
