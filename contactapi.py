@@ -1689,6 +1689,10 @@ class Note(Model):
     value = peewee.TextField()
 
 
+# But those of KINDS, and those that extras bring.
+TABLES = (Workspace, Tally, OldUid, Call, Submission, Sent, Event, Answer, Key, Note)
+
+
 # -- kinds: what differs between contacts and companies, as data
 
 
@@ -1765,15 +1769,6 @@ TALLY_OF_SUBMISSION = "'submission ' || state || ' ' || key"
 CALLS = Kind("call", "calls", "call", None, False, Call, None)
 
 
-def models() -> tuple:
-    """Of every table but those of extras, each after those to which it refers."""
-    records = [kind.model for kind in KINDS]
-    return (
-        *(Workspace, Tally, *records, OldUid, Call, Submission, Sent, Event),
-        *(Answer, Key, Note),
-    )
-
-
 # -- the database: all that is SQLite's own
 
 
@@ -1833,7 +1828,8 @@ class Store:
     def __init__(self, path: str):
         self.path, self.indexed = path, ()
         self.reading = Database(path, cache_size=-256)
-        self.writing = Database(path, shared=True, cache_size=-8192, busy_timeout=0)
+        own = {"cache_size": -8192, "busy_timeout": 0, "journal_mode": "wal"}
+        self.writing = Database(path, shared=True, **own)
         self.pen = threading.Lock()  # who has it may use `writing`
         self.own = threading.local()  # .writes, in a thread that has the pen in hand
         self.patience = self.BUSY_SECONDS
@@ -1942,7 +1938,8 @@ class Store:
         """Keeps an index for each of these fields, and for no other."""
         self.indexed = names
         wanted = {
-            f"{kind.table}_by_{name.encode().hex()}": (kind.table, json_path(name))
+            f"{kind.table}_by_{name.encode().hex()}": f"{kind.table} "
+            f"(workspace_id, ({json_path(name)}), created_at)"
             for name in names
             for kind in KINDS
         }
@@ -1956,9 +1953,7 @@ class Store:
             for name in there - wanted.keys():
                 self.run(f"DROP INDEX {name}")
             for name in wanted.keys() - there:
-                table, value = wanted[name]
-                columns = f"workspace_id, ({value}), created_at"
-                self.run(f"CREATE INDEX {name} ON {table} ({columns})")
+                self.run(f"CREATE INDEX {name} ON {wanted[name]}")
 
         if there != wanted.keys():
             self.write(work)
@@ -1981,24 +1976,19 @@ class Store:
         what they did."""
         return sum(iter(lambda: self.write(work), 0))
 
-    def begin(self, wait: bool = True) -> bool:
-        """Takes the pen and begins a transaction. Whether it could be had at once,
-        where it is not to `wait`; Unavailable after `patience` seconds."""
+    def begin(self, wait: bool = True) -> None:
+        """Takes the pen and begins a transaction; Unavailable where it cannot be had
+        within `patience` seconds, or at once where it is not to `wait`."""
         if self.closed:
             raise Unavailable("the server is stopping; try again")
         patience = self.patience if wait else 0
         if not self.pen.acquire(timeout=patience):
-            if wait:
-                raise Unavailable() from TimeoutError("another write takes too long")
-            return False
+            raise Unavailable() from TimeoutError("another write takes too long")
         try:
             self.wait_for_others(lambda: self._say("BEGIN IMMEDIATE"), patience)
-            return True
         except BaseException as err:
             if is_lock(err):
                 self.pen.release()
-                if not wait:
-                    return False
             else:
                 self.rollback(err)
             raise
@@ -2072,9 +2062,7 @@ class Store:
     def truncate_wal(self) -> None:
         busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
         if busy:
-            locked = sqlite3.OperationalError("database is locked")
-            locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
-            raise Unavailable() from locked
+            raise Unavailable() from TimeoutError("database is locked")
 
     def close(self, in_use: bool = False) -> None:
         """Lets a write that has begun end, then closes every connection; where a thread
@@ -2175,7 +2163,9 @@ def outage(err: Exception) -> Exception:
 
 
 def is_lock(err: BaseException) -> bool:
-    return primary_code(err.__cause__) in LOCKS
+    """Whether another has what is wanted, and will let go of it."""
+    cause = err.__cause__
+    return isinstance(cause, TimeoutError) or primary_code(cause) in LOCKS
 
 
 def open_to_others(path: str) -> str:
@@ -2199,14 +2189,6 @@ def open_database(path: str) -> Store:
     except Unavailable as err:
         raise Mistake(f"{path} cannot be used: {err.__cause__}") from None
     return store
-
-
-def use_wal(store: Store) -> None:
-    if store.row("PRAGMA journal_mode")[0] != "wal":
-        try:
-            store.row("PRAGMA journal_mode = WAL")
-        except Unavailable as err:  # a file that can only be read serves reads
-            log.warning("the database is not in WAL mode: %s", err.__cause__)
 
 
 # -- the schema: a new file has it from the models, an old one by extras/upgrades.py
@@ -2233,7 +2215,6 @@ def bring_up_to_date(store: Store) -> None:
     """Gives the file today's schema in one transaction. Mistake if that fails: the file
     is then as it was."""
     version = schema_of(store)
-    use_wal(store)
     if version == SCHEMA:
         return
     try:
@@ -2248,7 +2229,7 @@ def bring_up_to_date(store: Store) -> None:
 
 def make_schema(store: Store, version: int) -> None:
     if version == 0:
-        store.make_tables(models())
+        store.make_tables([*TABLES, *(kind.model for kind in KINDS)])
         store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
         make_uid_secret(store)
     elif version < SCHEMA:
@@ -6489,16 +6470,12 @@ class Writer:
             self.members.append((channel, outcome))
 
     def open(self) -> None:
-        try:
-            there = self.store.begin(wait=False)
-        except Exception as err:
-            self.fail(err)
+        failure = Outcome.of(self.store.begin, False).error
+        if failure and is_lock(failure):
+            self.send_away(self.store.begin, self.begun)
+            self.refuse(list(self.waiting))
         else:
-            if there:
-                self.begun(None)
-            else:
-                self.send_away(self.store.begin, self.begun)
-                self.refuse(list(self.waiting))
+            self.begun(failure)
 
     def refuse(self, channels: list) -> None:
         """Another process has the lock, maybe for seconds: who asks for what is not
