@@ -4531,20 +4531,18 @@ JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
 SOME_BYTES = re.compile("[0-9]{1,18}")
 
 
-def media_type(environ: dict) -> str:
-    return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-
-
-def refuse_encoded(environ: dict) -> None:
-    """415 for a compressed body: a small one could be any size."""
+def read_media() -> str:
+    """What the body is said to be, "" where nothing is said. 415 for one that is
+    compressed: a small one could be any size."""
+    environ = request.environ
     if header(environ, "CONTENT_ENCODING").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
+    return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
 
 
 def read_json() -> dict:
     """The request's JSON object; 415 for another media type, 413, 400."""
-    refuse_encoded(request.environ)
-    media = media_type(request.environ)
+    media = read_media()
     if media and not JSON_MEDIA.fullmatch(media):
         raise UnsupportedMediaType()
     return parse_object(read_body().removeprefix(BOM))
@@ -4563,8 +4561,7 @@ def read_body() -> bytes:
 
 def read_form() -> dict:
     """The fields of a form that was sent: 413, 415 or 400."""
-    body, media = read_body(), media_type(request.environ)
-    refuse_encoded(request.environ)
+    body, media = read_body(), read_media()
     if media == "application/x-www-form-urlencoded":
         pairs = urlencoded_pairs(body)
     elif media == "multipart/form-data":
@@ -5539,7 +5536,7 @@ def add_native(app: Api, records: Records) -> None:
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_record(caller: Caller, ref: str) -> Write:
         document, uid = read_json(), kind.uid(ref)
-        merge = media_type(request.environ) == "application/merge-patch+json"
+        merge = read_media() == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
         look = functools.partial(records.get, caller.workspace, uid)
         return Write(work, lambda row: shown(records, caller, row, document), look)
@@ -5623,8 +5620,7 @@ def add_import(
 
     @app.post(path, needs=needs, lane="import")
     def post_lines(caller: Caller) -> str:
-        refuse_encoded(request.environ)
-        if media_type(request.environ) not in medias:
+        if read_media() not in medias:
             raise UnsupportedMediaType(f"send {medias[0]}")
         lines = read(request.environ["wsgi.input"], kind.key, records.longest_line)
         return NativeWire.report(import_all(records, caller, lines))

@@ -33,11 +33,11 @@ from contactapi import (
     go_to,
     header,
     load,
-    media_type,
     origin_allowed,
     own_url,
     parse_json,
     read_body,
+    read_media,
     rules_of_origin,
 )
 from extras.mcp_tools import BY_NAME, TOOLS, Tool
@@ -285,7 +285,7 @@ def plain(value: str) -> Optional[str]:
 def read_message() -> dict:
     """One JSON-RPC request or notification, `params` an object. Read once: in another
     lane the request is carried out anew, and its body is gone."""
-    if media_type(request.environ) != "application/json":
+    if read_media() != "application/json":
         raise UnsupportedMediaType()
     try:
         message = parse_json(read_body(), MAX_DEPTH)

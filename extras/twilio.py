@@ -37,11 +37,10 @@ from contactapi import (
     a_url,
     header,
     log,
-    media_type,
     micros,
     parse_object,
     read_body,
-    refuse_encoded,
+    read_media,
     text_like,
 )
 from extras.outbox import Outbox
@@ -322,9 +321,8 @@ def small_number(text: str) -> Optional[int]:
 def signed_pairs() -> list:
     """(name, value) pairs of a callback; another media type has none, and no signature
     that fits."""
-    if media_type(request.environ) != "application/x-www-form-urlencoded":
+    if read_media() != "application/x-www-form-urlencoded":
         return []
-    refuse_encoded(request.environ)
     try:
         text = read_body().decode("utf-8")
         return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
