@@ -3028,13 +3028,9 @@ class Listed:
             order, offset = "ASC", total - offset - size
         return Page(self._found(where, params, order, size, offset), total)
 
-    def older(
-        self, workspace: int, filters: tuple, before: Optional[int], limit: int
-    ) -> list:
-        """Up to `limit` + 1 records strictly older than `before`, newest first: a page
-        costs the same at every depth."""
-        if before is not None:
-            filters = (*filters, Filter("created_at", "<", before))
+    def newest(self, workspace: int, filters: tuple, limit: int) -> list:
+        """Up to `limit` + 1 that match. Behind a cursor a page costs the same at every
+        depth."""
         where, params = self._where_in_line(workspace, filters)
         return self._found(where, params, "DESC", limit + 1, 0)
 
@@ -3146,11 +3142,6 @@ class Records(Listed):
         )
 
     # one record
-
-    def number(self, workspace: int, uid: str) -> int:
-        """Of its row; 0 where there is no such record."""
-        row = self.find_uid(workspace, uid)
-        return row.id if row else 0
 
     def upsert(self, caller: Caller, document: dict) -> Callable:
         """By natural key: the fields sent are written over the stored ones,
@@ -4621,11 +4612,11 @@ def read_time(query: dict, name: str, column: str, operator: str) -> tuple:
     return (Filter(column, operator, moment),)
 
 
-def read_cursor(query: dict) -> Optional[int]:
-    moment = parse_time(query.get("cursor", ""))
-    if moment is None and "cursor" in query:
+def read_cursor(query: dict) -> tuple:
+    """The Filter to what is older than all that the pages before have shown."""
+    if "cursor" in query and parse_time(query["cursor"]) is None:
         raise InvalidCursor("cursor must be the next_cursor of a page", "cursor")
-    return moment
+    return read_time(query, "cursor", "created_at", "<")
 
 
 def yes_or_no(query: dict, name: str) -> bool:
@@ -4692,11 +4683,7 @@ def read_submission_filters(submissions: Submissions, workspace: int) -> tuple:
     if "key" in query:
         ref = f"key_{sought_uid('key', 'key', query['key'])}"
         filters += (Filter("key", "=", ref),)
-    if "contact" in query:
-        uid = sought_uid("contact", CONTACTS.prefix, query["contact"])
-        number = submissions.contacts.number(workspace, uid)
-        filters += (Filter("contact_id", "=", number),)
-    return filters
+    return filters + read_contact(submissions.contacts, workspace, query, "contact")
 
 
 def read_choice(query: dict, name: str, choices: tuple) -> tuple:
@@ -4706,6 +4693,14 @@ def read_choice(query: dict, name: str, choices: tuple) -> tuple:
     if query[name] not in choices:
         raise InvalidRequest(f"{name} is one of {', '.join(choices)}", name)
     return (Filter(name, "=", query[name]),)
+
+
+def read_contact(contacts: Records, workspace: int, query: dict, name: str) -> tuple:
+    """The Filter to what belongs to a contact, where the query names one."""
+    if name not in query:
+        return ()
+    row = contacts.find_uid(workspace, sought_uid(name, CONTACTS.prefix, query[name]))
+    return (Filter("contact_id", "=", row.id if row else 0),)
 
 
 def client_address(environ: dict, config: Config) -> str:
@@ -5644,11 +5639,11 @@ def add_read(app: Api, wire: type, records: Records) -> None:
     def list_by_cursor(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 100)
-        before = read_cursor(query)
+        cursor = read_cursor(query)
         filters = read_shape_filters(kind, shape, query)
         if filters or limit > LONG_PAGE:
             go_to("long")
-        rows = records.older(caller.workspace, filters, before, limit)
+        rows = records.newest(caller.workspace, filters + cursor, limit)
         return wire.list(kind, rows, limit)
 
     @app.get(f"{base}/<ref>", needs=needs)
@@ -5733,10 +5728,10 @@ def add_calls(app: Api, calls: Calls) -> None:
     def list_calls(caller: Caller) -> str:
         query = dict(read_query())
         limit = whole_number(query, "limit", 50, 5000)
-        before = read_cursor(query)
+        cursor = read_cursor(query)
         filters = read_call_filters(calls, caller.workspace, query)
         total = calls.total(caller.workspace, filters)
-        rows = calls.older(caller.workspace, filters, before, limit)
+        rows = calls.newest(caller.workspace, filters + cursor, limit)
         return EnvelopeWire.calls(rows, total, limit)
 
     @app.get(one, needs=(kind.read,))
@@ -5758,10 +5753,7 @@ def add_calls(app: Api, calls: Calls) -> None:
 def read_call_filters(calls: Calls, workspace: int, query: dict) -> tuple:
     """What the query narrows a list of calls to (CONTRACT section 6)."""
     filters = read_choice(query, "status", PROGRESS + ENDS)
-    if "contact_id" in query:
-        uid = sought_uid("contact_id", CONTACTS.prefix, query["contact_id"])
-        number = calls.contacts.number(workspace, uid)
-        filters += (Filter("contact_id", "=", number),)
+    filters += read_contact(calls.contacts, workspace, query, "contact_id")
     if len(query.get("date_to", "")) == len("2026-07-04"):
         query["date_to"] += "T23:59:59.999999"  # a bare date is meant to its end
     filters += read_time(query, "date_from", "created_at", ">=")

@@ -163,7 +163,7 @@ def test_the_read_api_has_429_rate_limit_with_retry_after(api):
 
 
 def test_the_read_api_has_500_internal_error(api, monkeypatch):
-    monkeypatch.setattr(api.services.contacts, "older", lambda *_: 1 / 0)
+    monkeypatch.setattr(api.services.contacts, "newest", lambda *_: 1 / 0)
     answer = api.get("/api/v1/contacts")
     assert read_failure(answer) == (500, "internal_error")
     assert "ZeroDivision" not in answer.text and "zero" not in answer.text
