@@ -1296,17 +1296,16 @@ def origin_allowed(rules: tuple, origin: Optional[str]) -> bool:
     if "*" in rules:
         return True
     place = origin_of(origin or "")
-    return place is not None and any(rule_matches(rule, *place) for rule in rules)
+    return place is not None and not rules_for(*place).isdisjoint(rules)
 
 
-def rule_matches(rule: str, host: str, port: str) -> bool:
-    match = re.fullmatch(r"(.+?)(?::([0-9]+))?", rule)
-    name, wanted = match[1], match[2]
-    if wanted and wanted != port:
-        return False
-    if name.startswith("*."):
-        return host.endswith(name[1:])
-    return host == name or (name == "localhost" and host in LOOPBACK)
+def rules_for(host: str, port: str) -> set:
+    """Each of which lets this place in."""
+    labels, names = host.split("."), {host}
+    names |= {f"*.{'.'.join(labels[n:])}" for n in range(1, len(labels))}
+    if host in LOOPBACK:
+        names.add("localhost")
+    return names | {f"{name}:{port}" for name in names}
 
 
 def web_url(text: str) -> Optional[str]:
