@@ -947,14 +947,12 @@ TOO_LONG = b"\xff\n"
 def bounded_lines(stream: Any, most: int) -> Iterator[bytes]:
     """The stream's lines; TOO_LONG, which nobody can read, for one longer than `most`
     bytes."""
-    line = stream.readline(most + 1)
-    while line:
+    while line := stream.readline(most + 1):
         if len(line) > most and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(most + 1)
             line = TOO_LONG
         yield line
-        line = stream.readline(most + 1)
 
 
 LONGEST_LINE = 2**20  # characters, or bytes of JSON, unless records may be larger
@@ -3005,9 +3003,9 @@ class Listed:
         """All that match, many rows at a time. Each batch is a read of its own: no
         snapshot is held, however slow the reader is."""
         where, params = self._where_in_line(workspace, filters)
-        where += " AND created_at > ? ORDER BY created_at LIMIT ?"
+        where += " AND created_at > ?"
         last, most = -(2**63), 20
-        while rows := self.some(where, *params, last, most):
+        while rows := self._found(where, (*params, last), "ASC", most):
             yield rows
             last = rows[-1].created_at
             fits = 2**21 * len(rows) // sum(len(row.fields) for row in rows)
@@ -3022,16 +3020,18 @@ class Listed:
             return self._capped_page(workspace, filters, offset, size)
         total = self.total(workspace, filters)
         where, params = self._where_in_line(workspace, filters)
-        size, order = max(0, min(size, total - offset)), "DESC"
+        size = max(0, min(size, total - offset))
         if size and offset > total // 2:
-            order, offset = "ASC", total - offset - size
-        return Page(self._found(where, params, order, size, offset), total)
+            rows = self._found(where, params, "ASC", size, total - offset - size)[::-1]
+        else:
+            rows = self._found(where, params, "DESC", size, offset)
+        return Page(rows, total)
 
     def newest(self, workspace: int, filters: tuple, limit: int) -> list:
         """Up to `limit` + 1 that match. Behind a cursor a page costs the same at every
         depth."""
         where, params = self._where_in_line(workspace, filters)
-        return self._found(where, params, "DESC", limit + 1, 0)
+        return self._found(where, params, "DESC", limit + 1)
 
     def total(self, workspace: int, filters: tuple = ()) -> int:
         """How many match."""
@@ -3054,22 +3054,21 @@ class Listed:
         return len(equal) < 2 and named <= {*self.store.indexed} and not part
 
     def _found(
-        self, where: str, params: tuple, order: str, size: int, offset: int
+        self, where: str, params: tuple, order: str, size: int, offset: int = 0
     ) -> list:
-        """`size` records of a workspace, the first of `params`, newest first."""
-        table, params = self.kind.table, (*params, size)
-        if (order, offset) != ("DESC", 0):
+        """`size` rows of a workspace, the first of `params`, in this order."""
+        if offset:
             # Deferred join: the index alone finds the place, then `size` rows are read.
             line = f"created_at {order}"
             if where == "workspace_id = ?":  # 2 to 4 × as fast without an end
                 where = f"workspace_id {'<=' if order == 'DESC' else '>='} ?"
                 line = f"workspace_id {order}, {line}"
             where = (
-                f"+workspace_id = ? AND id IN (SELECT id FROM {table} "
+                f"+workspace_id = ? AND id IN (SELECT id FROM {self.kind.table} "
                 f"WHERE {where} ORDER BY {line} LIMIT ? OFFSET ?)"
             )
-            params = (params[0], *params, min(offset, 2**62), size)
-        return self.some(f"{where} ORDER BY created_at DESC LIMIT ?", *params)
+            params = (params[0], *params, size, min(offset, 2**62))
+        return self.some(f"{where} ORDER BY created_at {order} LIMIT ?", *params, size)
 
     def _capped_page(
         self, workspace: int, filters: tuple, offset: int, size: int
@@ -3106,9 +3105,12 @@ class Listed:
 
     def _where(self, workspace: int, filters: tuple) -> tuple:
         """SQL and parameters."""
-        tests = [self.store.test(*one) for one in filters]
-        where = " AND ".join(["workspace_id = ?", *(sql for sql, _ in tests)])
-        return where, (workspace, *(value for _, values in tests for value in values))
+        parts, params = ["workspace_id = ?"], [workspace]
+        for one in filters:
+            part, values = self.store.test(*one)
+            parts.append(part)
+            params += values
+        return " AND ".join(parts), tuple(params)
 
 
 class Records(Listed):
