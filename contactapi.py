@@ -4160,6 +4160,7 @@ class SlidingWindow:
         window.used += amount
 
     def _wait(self, window: Window, now: float, amount: int) -> int:
+        """Seconds until so many more may pass, whole ones."""
         free, lacking = 0, window.used + amount - self.limit
         for end, count in zip(window.ends, window.counts):
             free, lacking = end - now, lacking - count
@@ -4387,10 +4388,8 @@ class EnvelopeWire(Wire):
 
     @classmethod
     def key(cls, key: Key, token: Optional[str] = None) -> str:
-        shown = listed_key(key)
-        if token is not None:
-            shown["key"] = token
-        return cls.data(dump(shown))
+        once = {} if token is None else {"key": token}
+        return cls.data(dump({**listed_key(key), **once}))
 
     @classmethod
     def keys(cls, keys: list) -> str:
@@ -4399,10 +4398,8 @@ class EnvelopeWire(Wire):
     @classmethod
     def revoked(cls, ref: str, children: Optional[list]) -> str:
         """`children` where they were to be revoked, too."""
-        shown = {"id": ref, "revoked": True}
-        if children is not None:
-            shown["children"] = children
-        return cls.data(dump(shown))
+        more = {} if children is None else {"children": children}
+        return cls.data(dump({"id": ref, "revoked": True, **more}))
 
     @classmethod
     def calls(cls, rows: list, total: int, limit: int) -> str:
