@@ -280,7 +280,7 @@ class Extra(NamedTuple):
     needs: tuple = ()  # settings that it needs beside those
     takes: tuple = ()  # settings of its own that may be left out
     paths: tuple = ()  # what it serves: used if it is there, 404 with what to do if not
-    listens: bool = False  # whether its `listen(services)` hears of events, everywhere
+    listens: bool = False  # whether commands are to have its `listen(services)`, too
     commands: dict = {}  # name: what --help says of it; loaded when one is asked for
 
     @property
@@ -320,11 +320,10 @@ class Extra(NamedTuple):
 
 
 UPGRADES = Extra("upgrades", "use a database of an older version")
-OUTBOX = Extra("outbox", "send to others")
 
 EXTRAS = (
     UPGRADES,
-    OUTBOX,
+    Extra("outbox", "send to others", listens=True),
     Extra(
         "files",
         "import and export files",
@@ -3815,9 +3814,6 @@ def refuse_to_lose() -> None:
 PROGRESS = ("initiating", "queued", "ringing", "in-progress")
 ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
 STAGE = {name: stage for stage, name in enumerate(PROGRESS)} | dict.fromkeys(ENDS, 4)
-# The outbox's senders that place a call and end it, where an extra brings them, and
-# their endpoint.
-DIAL, HANGUP, DIALLER = "call", "hangup", "dialler"
 
 
 class CallRow(NamedTuple):
@@ -3845,8 +3841,8 @@ CALL_FIELDS = (
 
 
 class Calls(Listed):
-    """Outbound calls (CONTRACT section 6): made here, placed from the outbox or by the
-    operator's own dialler, moved on by callbacks and by PATCH."""
+    """Outbound calls (CONTRACT section 6): made here, placed by the operator's own
+    dialler or by an extra's, moved on by that and by PATCH."""
 
     OWN = (  # in the order of CallRow
         "id, uid, workspace_id, contact_id, phone_number, from_number, created_at, "
@@ -3856,15 +3852,12 @@ class Calls(Listed):
     ROW = CallRow
     INSERT = f"INSERT INTO call ({OWN}) VALUES (?{', ?' * 12})"
 
-    def __init__(self, config: Config, contacts: Records, outbox: Any):
+    def __init__(self, config: Config, contacts: Records):
         super().__init__(CALLS, contacts.store, contacts.events, contacts.clock)
-        self.config, self.contacts, self.outbox = config, contacts, outbox
-
-    @property
-    def dialler(self) -> Optional[Any]:
-        """Who places calls here, if anybody. It may refuse one: by `admit(phone)` first
-        of all, by `count()` inside the transaction."""
-        return self.outbox and self.outbox.senders.get(DIAL)
+        self.config, self.contacts = config, contacts
+        # An extra's, which may refuse a call, by `admit(phone)` first of all and by
+        # `count()` inside the transaction, and then is to `place` and `hang_up` it.
+        self.dialler = None
 
     # making
 
@@ -3922,7 +3915,7 @@ class Calls(Listed):
         row = CallRow(*whose, phone, from_number, place, place, contact=contact.uid)
         self.store.run(self.INSERT, row[:-1])
         if self.dialler:
-            self.outbox.add(row.workspace, DIAL, phone, DIALLER, call=row.id)
+            self.dialler.place(row)
         self._tell("created", caller.ref, row, list(CALL_FIELDS))
         return row
 
@@ -3964,17 +3957,11 @@ class Calls(Listed):
             if status not in (None, row.status) and row.status in ENDS:
                 raise Conflict(f"the call has ended: {row.status}", "status")
             changes = self.step(row, status, duration)
-            if changes.get("status") == "canceled" and row.sid:
-                self.hang_up(row)
+            if changes.get("status") == "canceled" and row.sid and self.dialler:
+                self.dialler.hang_up(row)
             return self.change(row, caller.ref, changes)
 
         return work
-
-    def hang_up(self, row: CallRow) -> None:
-        """Asks who placed it to end it; before that, being canceled is enough."""
-        if self.outbox:
-            number = row.phone_number
-            self.outbox.add(row.workspace, HANGUP, number, DIALLER, call=row.id)
 
     def step(
         self, row: CallRow, status: Optional[str], duration: Optional[int]
@@ -4035,10 +4022,7 @@ class Services:
         base = store, events, clock, config.max_body
         self.records = {kind.plural: Records(kind, *base) for kind in KINDS}
         self.submissions = Submissions(self.keys, self.contacts)
-        self.outbox = None
-        with contextlib.suppress(Mistake):  # whoever sends something will name it
-            self.outbox = equip(OUTBOX, store).Outbox(store, clock)
-        self.calls = Calls(config, self.contacts, self.outbox)
+        self.calls, self.outbox = Calls(config, self.contacts), None
         self.hourly, self.nightly = [], []
 
     @property
@@ -6992,8 +6976,6 @@ class Housekeeper(threading.Thread):
         self.services.events.expire(now - self.config.history_days * day)
         self.services.submissions.expire()
         self.services.calls.forget()
-        if self.services.outbox:
-            self.services.outbox.expire()
         for work in self.services.hourly:
             work()
         if self.config.retention_days:

@@ -13,6 +13,7 @@ from contactapi import (
     Event,
     Model,
     Position,
+    Services,
     Store,
     Submission,
     Workspace,
@@ -75,6 +76,12 @@ class Endpoint(Model):
 
 
 MODELS = (Delivery, Endpoint)
+
+
+def listen(services: Services) -> None:
+    outbox = Outbox(services.store, services.calls.clock)
+    services.outbox = outbox
+    services.hourly.append(outbox.expire)
 
 
 class Outbox:

@@ -15,10 +15,8 @@ from bottle import request
 from contactapi import (
     DAY,
     DEFAULT_PORT,
-    DIAL,
     E164,
     ENDS,
-    HANGUP,
     STAGE,
     Api,
     CallRow,
@@ -47,6 +45,7 @@ from extras.outbox import Outbox
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 BY = "twilio"  # who did it, in the event log
+DIAL, HANGUP = "call", "hangup"  # the senders
 
 
 def some_prefixes(text: str) -> tuple:
@@ -86,10 +85,10 @@ MODELS = (Dialling,)
 
 
 def setup(app: Api, services: Services, config: Config) -> None:
-    twilio = Twilio(config)
-    outbox: Outbox = services.outbox
-    outbox.senders[DIAL] = Placing(services.calls, twilio, config)
-    outbox.senders[HANGUP] = Ending(services.calls, twilio)
+    twilio, calls, outbox = Twilio(config), services.calls, services.outbox
+    calls.dialler = Dialler(calls, outbox, config)
+    outbox.senders[DIAL] = Placing(calls, twilio)
+    outbox.senders[HANGUP] = Ending(calls, twilio)
     add_callback(app, services.calls, config)
 
 
@@ -191,18 +190,16 @@ class Twilio:
         return said
 
 
-# -- the senders
+# -- the senders, and what gives them work
 
 
-class Placing(Sender):
-    """Places a call, never twice, and only while somebody waits for it."""
+class Dialler:
+    """What calls need of us: to be let in, counted, placed and ended."""
 
-    RETRIES = (1, 5, 15, 30) + (60,) * 10
-    EXPIRES = 600
-    REPEATS = False
+    ENDPOINT = "dialler"
 
-    def __init__(self, calls: Calls, twilio: Twilio, config: Config):
-        self.calls, self.twilio, self.config = calls, twilio, config
+    def __init__(self, calls: Calls, outbox: Outbox, config: Config):
+        self.calls, self.outbox, self.config = calls, outbox, config
 
     def admit(self, phone: Any) -> None:
         """RateLimited or Forbidden: a leaked key must not cost a fortune."""
@@ -230,6 +227,30 @@ class Placing(Sender):
             oldest = rows[-1][0] if rows else since + DAY
             raise RateLimited(max(1, -((since - oldest) // 1_000_000)), "calls")
 
+    # inside the transaction that changes it
+
+    def place(self, row: CallRow) -> None:
+        self._put(DIAL, row)
+
+    def hang_up(self, row: CallRow) -> None:
+        """One that Twilio has; before that, being canceled is enough."""
+        self._put(HANGUP, row)
+
+    def _put(self, sender: str, row: CallRow) -> None:
+        what = row.workspace, sender, row.phone_number, self.ENDPOINT
+        self.outbox.add(*what, call=row.id)
+
+
+class Placing(Sender):
+    """Places a call, never twice, and only while somebody waits for it."""
+
+    RETRIES = (1, 5, 15, 30) + (60,) * 10
+    EXPIRES = 600
+    REPEATS = False
+
+    def __init__(self, calls: Calls, twilio: Twilio):
+        self.calls, self.twilio = calls, twilio
+
     def send(self, delivery: DeliveryRow) -> Optional[Reply]:
         row = self.calls.find("id = ?", delivery.call)
         wanted = row and STAGE[row.status] <= STAGE["queued"]
@@ -241,7 +262,7 @@ class Placing(Sender):
         changes = self.calls.step(row, "queued", None)
         row = self.calls.change(row, BY, {**changes, "sid": reply.text})
         if row.status == "canceled":
-            self.calls.hang_up(row)
+            self.calls.dialler.hang_up(row)
 
     def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
         """Unless a callback told meanwhile that it was placed after all."""

@@ -23,7 +23,7 @@ from client import (
 )
 from contactapi import Config, Mistake
 from doubles import ACCOUNT, PUBLIC, SID, TOKEN, TWILIO, VOICE, sign, signed
-from extras.twilio import Twilio, is_twilios, signature_of
+from extras.twilio import DIAL, Twilio, is_twilios, signature_of
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_calls_are_placed_oldest_first_each_once(dialling, twilio):
 
 def test_without_twilio_a_call_is_recorded_and_announced_only(api, twilio):
     call = called(api)
-    assert contactapi.DIAL not in api.services.outbox.senders
+    assert DIAL not in api.services.outbox.senders
     assert api.services.outbox.claim() is None
     assert [event[0] for event in call_events(api)] == ["call.created"]
     assert show_call(api, call)["status"] == "initiating"
