@@ -434,8 +434,7 @@ def rows_of(extras: Iterable) -> dict:
 def refuse_unknown(environ: dict, known: list) -> None:
     for name in environ:
         # Container platforms inject some for a service that is named contactapi.
-        injected = re.match(r"CONTACTAPI_(PORT|SERVICE_)", name)
-        if name.startswith("CONTACTAPI_") and name not in known and not injected:
+        if re.match("CONTACTAPI_(?!PORT|SERVICE_)", name) and name not in known:
             import difflib  # for this mistake alone, and 250 KB
 
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
@@ -7088,25 +7087,17 @@ def given(args: argparse.Namespace, *names: str) -> dict:
     return {name: value for name, value in there if name in names and value is not None}
 
 
-def on_database(made: bool) -> Callable:
-    """Makes a command of one that takes the services instead of the configuration: the
-    database is opened for it and closed. `made`: whether one that is not there is made;
-    else that is a Mistake."""
-
-    def wrap(work: Callable) -> Callable:
-        @functools.wraps(work)
-        def command(config: Config, args: argparse.Namespace) -> None:
-            if not made and not os.path.exists(config.database_url):
-                raise Mistake(f"{config.database_url} is not there")
-            with contextlib.closing(open_services(config)) as services:
-                work(services, args)
-
-        return command
-
-    return wrap
+def on_database(
+    work: Callable, config: Config, args: argparse.Namespace, made: bool = True
+) -> None:
+    """Does `work(services, args)`: the database is opened for it and closed. `made`:
+    whether one that is not there is made; else that is a Mistake."""
+    if not made and not os.path.exists(config.database_url):
+        raise Mistake(f"{config.database_url} is not there")
+    with contextlib.closing(open_services(config)) as services:
+        work(services, args)
 
 
-@on_database(made=True)
 def keys_create(services: Services, args: argparse.Namespace) -> None:
     wanted = given(args, "type", "permissions", *CHANGEABLE)
     clean_key(**wanted)  # before a workspace is made for it
@@ -7115,19 +7106,16 @@ def keys_create(services: Services, args: argparse.Namespace) -> None:
     print(token)
 
 
-@on_database(made=True)
 def keys_update(services: Services, args: argparse.Namespace) -> None:
     sent = given(args, *CHANGEABLE)
     print(services.keys.update(operator("cli"), args.key_id, sent).ref)
 
 
-@on_database(made=True)
 def keys_revoke(services: Services, args: argparse.Namespace) -> None:
     for ref in services.keys.revoke(operator("cli"), args.key_id, args.children):
         print(f"revoked {ref}")
 
 
-@on_database(made=True)
 def keys_list(services: Services, args: argparse.Namespace) -> None:
     rows = [
         {**listed_key(key), "workspace": key.workspace.name}
@@ -7205,15 +7193,16 @@ def about_settings() -> str:
     return "\n".join([title, *lines])
 
 
-def add_command(commands: Any, name: str, run: Callable, about: str) -> Any:
+def add_command(commands: Any, name: str, work: Callable, about: str) -> Any:
+    """One that works on the database with what it is told, and nothing else."""
     command = commands.add_parser(name, help=about)
-    command.set_defaults(run=run)
+    command.set_defaults(run=functools.partial(on_database, work), usage=True)
     return command
 
 
 def add_serve_command(commands: Any) -> None:
-    about = "serve the API (the default command)"
-    command = add_command(commands, "serve", serve, about)
+    command = commands.add_parser("serve", help="serve the API (the default command)")
+    command.set_defaults(run=serve)
     for flag, name in FLAGS.items():
         cast = option(SETTINGS[name].cast)
         value = flag.strip("-").upper()
@@ -7222,7 +7211,6 @@ def add_serve_command(commands: Any) -> None:
 
 def add_key_commands(commands: Any) -> None:
     group = commands.add_parser("keys", help="make, list, change and revoke API keys")
-    group.set_defaults(usage=True)
     actions = group.add_subparsers(metavar="ACTION", required=True)
     about = "make a key and print its token, once"
     create = add_command(actions, "create", keys_create, about)
@@ -7284,27 +7272,16 @@ def start_logging(log_format: str) -> None:
     threading.excepthook = lambda args: log_failure(args.thread.name, args.exc_value)
 
 
-def run_command(args: argparse.Namespace) -> None:
-    config = Config.from_env({**os.environ, **given(args, *FLAGS.values())})
-    start_logging(config.log)
-    try:
-        args.run(config, args)
-    except Unavailable as err:
-        raise Mistake(f"the database cannot be used: {err.__cause__}") from None
-    except ApiError as err:
-        usage = args.usage and isinstance(err, InvalidRequest)
-        raise Mistake(err.message, 2 if usage else 1) from None
-
-
-def complain(message: str) -> None:
-    """One line to standard error, a JSON object where every line is one; perhaps
-    before there is a log."""
+def complain(message: str, status: int = 1) -> int:
+    """The exit status, after one line to standard error, a JSON object where every line
+    is one; perhaps before there is a log."""
     if os.environ.get("CONTACTAPI_LOG") == "json":
         line = JsonFormatter().line(time.time(), "ERROR", message)
     else:
         line = f"contactapi: {without_secrets(message)}"
     with contextlib.suppress(BrokenPipeError):  # the exit status says it still
         print(line, file=sys.stderr)
+    return status
 
 
 def main(argv: Optional[list] = None) -> int:
@@ -7324,10 +7301,17 @@ def status_of(argv: list) -> int:
     if not argv or argv[0] in FLAGS:
         argv = ["serve", *argv]
     try:
-        run_command(parser(argv[0]).parse_args(argv))
+        args = parser(argv[0]).parse_args(argv)
+        config = Config.from_env({**os.environ, **given(args, *FLAGS.values())})
+        start_logging(config.log)
+        args.run(config, args)
     except Mistake as err:
-        complain(str(err))
-        return err.status
+        return complain(str(err), err.status)
+    except Unavailable as err:
+        return complain(f"the database cannot be used: {err.__cause__}")
+    except ApiError as err:
+        usage = args.usage and isinstance(err, InvalidRequest)
+        return complain(err.message, 2 if usage else 1)
     except KeyboardInterrupt:
         return 130
     return 0

@@ -2,6 +2,7 @@
 any other format that of an extra (its path `/v1/*.csv`)."""
 
 import argparse
+import functools
 import os
 import sys
 import time
@@ -31,7 +32,7 @@ from extras.upkeep import new_file
 
 
 def import_arguments(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=run_import)
+    command.set_defaults(run=functools.partial(on_database, run_import))
     add_what(command)
     about, cast = "of a CSV file without a BOM (utf-8)", option(an_encoding)
     command.add_argument("--encoding", metavar="E", type=cast, help=about)
@@ -40,7 +41,6 @@ def import_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--column", metavar="NAME", help=about)
 
 
-@on_database(made=True)
 def run_import(services: Services, args: argparse.Namespace) -> None:
     records, workspace = listed_of(services, args)
     caller = operator("cli", workspace)
@@ -72,7 +72,8 @@ def read_file(file: Any, records: Records, args: argparse.Namespace) -> Iterator
 
 
 def export_arguments(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=run_export)
+    run = functools.partial(on_database, run_export, made=False)
+    command.set_defaults(run=run)
     add_what(command, contactapi.SUBMISSIONS)
     about = "CSV without the ' before what a spreadsheet would run"
     command.add_argument("--raw", action="store_true", help=about)
@@ -80,7 +81,6 @@ def export_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bom", action="store_true", help=about)
 
 
-@on_database(made=False)
 def run_export(services: Services, args: argparse.Namespace) -> None:
     listed, workspace = listed_of(services, args)
     texts = write_file(listed, workspace, args)

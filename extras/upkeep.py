@@ -200,13 +200,13 @@ def email_key_or(label: str, key: str) -> str:
 
 
 def backup_arguments(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=run_backup)
+    run = functools.partial(on_database, run_backup, made=False)
+    command.set_defaults(run=run)
     command.add_argument("file", metavar="FILE", help="must not exist")
     verifying = {"action": "store_const", "dest": "run", "const": run_verify}
     command.add_argument("--verify", **verifying, help="check one made before")
 
 
-@on_database(made=False)
 def run_backup(services: Services, args: argparse.Namespace) -> None:
     backup(services.store, args.file)
     print(f"{args.file}: {os.path.getsize(args.file)} bytes")
@@ -245,12 +245,12 @@ def run_copy(config: Config, args: argparse.Namespace) -> None:
 
 
 def check_arguments(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=run_check)
+    run = functools.partial(on_database, run_check, made=False)
+    command.set_defaults(run=run)
     about = "rewrite the file: erases, and shrinks it"
     command.add_argument("--compact", action="store_true", help=about)
 
 
-@on_database(made=False)
 def run_check(services: Services, args: argparse.Namespace) -> None:
     """A line for each thing; Mistake if one of them is wrong."""
     wrong = 0

@@ -18,7 +18,6 @@ from contactapi import (
     add_command,
     dump,
     given,
-    on_database,
     operator,
     page_text,
     read_json,
@@ -136,7 +135,6 @@ def add_webhooks(app: Api, hooks: Webhooks) -> None:
 # -- commands
 
 
-@on_database(made=True)
 def create(services: Services, args: argparse.Namespace) -> None:
     caller = operator("cli", services.workspaces.find(args.workspace))
     sent = {"url": args.url, "events": args.events, "shape": args.shape}
@@ -144,7 +142,6 @@ def create(services: Services, args: argparse.Namespace) -> None:
     print(f"{hook.ref} {hook.secret}")
 
 
-@on_database(made=True)
 def update(services: Services, args: argparse.Namespace) -> None:
     sent = given(args, "url", "events", "enabled", "rotate")
     work = Webhooks(services).update(operator("cli"), args.webhook_id, sent)
@@ -152,7 +149,6 @@ def update(services: Services, args: argparse.Namespace) -> None:
     print(f"{hook.ref} {hook.secret}" if args.rotate else hook.ref)
 
 
-@on_database(made=True)
 def list_all(services: Services, args: argparse.Namespace) -> None:
     """By host: a URL may hold a secret."""
     for hook in Webhooks(services).list():
@@ -163,13 +159,11 @@ def list_all(services: Services, args: argparse.Namespace) -> None:
         print("  ".join(row))
 
 
-@on_database(made=True)
 def delete(services: Services, args: argparse.Namespace) -> None:
     work = Webhooks(services).delete(operator("cli"), args.webhook_id)
     print(f"deleted {services.store.write(work)[0]}")
 
 
-@on_database(made=True)
 def test(services: Services, args: argparse.Namespace) -> None:
     hooks = Webhooks(services)
     try:
@@ -182,7 +176,6 @@ def test(services: Services, args: argparse.Namespace) -> None:
 
 
 def add_commands(group: argparse.ArgumentParser) -> None:
-    group.set_defaults(usage=True)
     actions = group.add_subparsers(metavar="ACTION", required=True)
     about = "make an endpoint and print its id and its secret"
     make = add_command(actions, "create", create, about)
