@@ -3114,9 +3114,9 @@ class Listed:
 class Records(Listed):
     """Everything that can be done with one kind of record, written once.
 
-    upsert, patch, delete and erase_history look at what was sent and return a
-    *work*: the rest, to be called inside a transaction, again if that has to be undone
-    because of another (`Store.write`, `Group.add`)."""
+    upsert, patch and delete look at what was sent and return a *work*: the rest, to be
+    called inside a transaction, again if that has to be undone because of another
+    (`Store.write`, `Group.add`)."""
 
     VISITORS_NAMES = 200
     COLUMNS = "id, uid, label, natural_key, fields, created_at, updated_at"
@@ -3173,7 +3173,7 @@ class Records(Listed):
         self.store.run(self.put, (*values, caller.workspace, words))
         self.store.count(caller.workspace, self.kind.name, 0 if old else 1)
         verb, key = ("updated", []) if old else ("created", [self.kind.key])
-        draft = self._draft(verb, caller, row, key + list(written))
+        draft = self.draft(verb, caller, row, key + list(written))
         difference = {**written, "updated_at": iso(row.updated_at)}
         return row, self.events.resting(draft, difference, most)
 
@@ -3215,19 +3215,6 @@ class Records(Listed):
         """Deletes what nobody changed since, in every workspace; how many it was."""
         callers = self.retention()
         return sum(self.delete_some(one, self.untouched, before) for one in callers)
-
-    def erase_history(self, caller: Caller, uid: Optional[str]) -> Callable:
-        """Forgets what the record was, and keeps what it is; how many events went."""
-
-        def work() -> int:
-            row = self.get(caller.workspace, uid)
-            what = self.kind, caller.workspace, row
-            erased = sum(iter(lambda: self.events.erase_some(*what), 0))
-            draft = self._draft("updated", caller, row, [])
-            self.events.add(draft._replace(restated=True))
-            return erased
-
-        return work
 
     # imports and exports
 
@@ -3334,7 +3321,7 @@ class Records(Listed):
         self.store.run(f"DELETE FROM {self.kind.table} WHERE id = ?", (row.id,))
         self.store.run("DELETE FROM old_uid WHERE uid = ?", (row.uid,))
         self.store.count(caller.workspace, self.kind.name, -1)
-        tombstone = self._draft("deleted", caller, row, [])
+        tombstone = self.draft("deleted", caller, row, [])
         data = self.events.wire.gone(self.kind.ref(row.uid))
         self.events.add(tombstone._replace(subject=None, data=data))
 
@@ -3354,7 +3341,7 @@ class Records(Listed):
         self.store.run_many(self.put, values)
         self.store.count(workspace, self.kind.name, len(rows))
         names = ([self.kind.key, *new.fields] for new in news)
-        told = map(functools.partial(self._draft, "created", caller), rows, names)
+        told = map(functools.partial(self.draft, "created", caller), rows, names)
         self.events.add(*told)
         return rows
 
@@ -3383,7 +3370,7 @@ class Records(Listed):
         now = self._now()
         self.store.run(self.update, (label, text, words, now, old.id))
         row = Row(old.id, old.uid, label, natural_key, text, old.created_at, now)
-        self.events.add(self._draft("updated", caller, row, changed))
+        self.events.add(self.draft("updated", caller, row, changed))
         return row
 
     def _rename(self, workspace: int, row: Row, natural_key: str) -> None:
@@ -3395,7 +3382,8 @@ class Records(Listed):
         sql = f"UPDATE {self.kind.table} SET natural_key = ? WHERE id = ?"
         self.store.run(sql, (natural_key, row.id))
 
-    def _draft(self, verb: str, caller: Caller, row: Row, changed: list) -> Draft:
+    def draft(self, verb: str, caller: Caller, row: Row, changed: list) -> Draft:
+        """The event to be told."""
         kind, data = self.kind, self.events.wire.one(self.kind, row)
         what = f"{kind.name}.{verb}", kind.ref(row.uid), kind.name, row.id
         told = self._now(), caller.ref, dump_texts(changed), data

@@ -3,7 +3,7 @@ that is held on a person (CONTRACT sections 5 and 9). The core writes the log.""
 
 import functools
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional
 
 from contactapi import (
@@ -71,7 +71,7 @@ def add_history(app: Api, events: EventLog, records: Records) -> None:
         def erased(count: int) -> str:
             return dump({"id": kind.ref(uid), "erased": before + count})
 
-        return Write(records.erase_history(caller, uid), erased, look)
+        return Write(forgetting(records, caller, uid), erased, look)
 
 
 def add_events(app: Api, events: EventLog, services: Services) -> None:
@@ -123,6 +123,21 @@ def parse_event_id(text: str) -> int:
 
 
 # -- what is found
+
+
+def forgetting(records: Records, caller: Caller, uid: Optional[str]) -> Callable:
+    """The work that forgets what a record was, and keeps what it is: how many events
+    went. Who reads the log hears what it is still."""
+
+    def work() -> int:
+        row = records.get(caller.workspace, uid)
+        what = records.kind, caller.workspace, row
+        erased = sum(iter(lambda: records.events.erase_some(*what), 0))
+        told = records.draft("updated", caller, row, [])
+        records.events.add(told._replace(restated=True))
+        return erased
+
+    return work
 
 
 class EventPage(NamedTuple):

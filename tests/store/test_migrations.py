@@ -161,7 +161,7 @@ def test_what_a_record_still_was_after_its_history_was_erased_is_in_no_history(o
     assert [row.id for row in page.rows] == [14]
     records = services.contacts
     assert history.history(events, records, caller.workspace, uid, None, 9).rows == []
-    work = records.erase_history(caller, uid)
+    work = history.forgetting(records, caller, uid)
     assert services.store.write(work) == 1
     services.close()
 
