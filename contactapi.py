@@ -6959,14 +6959,14 @@ class Housekeeper(threading.Thread):
 
     def tidy(self) -> None:
         """Deletes what has been kept long enough."""
-        now, day = micros(self.clock()), 86_400_000_000
-        self.services.events.expire(now - self.config.history_days * day)
+        now = micros(self.clock())
+        self.services.events.expire(now - self.config.history_days * DAY)
         self.services.submissions.expire()
         self.services.calls.forget()
         for work in self.services.hourly:
             work()
         if self.config.retention_days:
-            before = now - self.config.retention_days * day
+            before = now - self.config.retention_days * DAY
             gone = self.services.contacts.delete_untouched(before)
             if gone:
                 log.info("retention: %d contacts deleted", gone)
