@@ -1074,10 +1074,6 @@ def parse_id(prefix: str, text: str) -> Optional[str]:
     return uid if start == prefix and from_base32(uid) is not None else None
 
 
-def event_id(position: int) -> str:
-    return f"evt_{base32(position)}"
-
-
 EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 # Microseconds, as in all times that are kept.
 SECOND, DAY = 1_000_000, 86_400_000_000
@@ -2068,11 +2064,6 @@ class Store:
             for opened in (self.writing.opened, self.reading.opened):
                 while opened:
                     opened.pop().close()
-
-    def leave(self) -> None:
-        """A thread that ends closes its own connection."""
-        if not self.closed:
-            self.reading.close()
 
     def interrupt_all(self) -> None:
         """Ends what is running in any thread."""
@@ -3614,11 +3605,6 @@ class Submissions(Listed):
             f"({some.format(named)} UNION ALL {some.format(alike)}) ORDER BY id",
             (contact.id, workspace, contact.natural_key, most),
         )
-
-    def counts(self, workspace: int) -> dict:
-        """How many there are in each state."""
-        wanted = {state: (Filter("state", "=", state),) for state in STATES}
-        return {state: self.tallied(workspace, one) for state, one in wanted.items()}
 
     def tallied(self, workspace: int, filters: tuple) -> Optional[int]:
         wanted = {one.column: one.value for one in filters}

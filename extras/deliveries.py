@@ -16,12 +16,12 @@ from contactapi import (
     Write,
     base32,
     dump,
-    event_id,
     from_base32,
     iso_or_none,
     page_text,
     read_page,
 )
+from extras.event_log import event_id
 from extras.outbox import Outbox
 from extras.outgoing import host_of
 from extras.senders import SENDING, WAITING

@@ -26,7 +26,6 @@ from contactapi import (
     TextsField,
     Workspace,
     dump,
-    event_id,
     iso,
     load,
     log,
@@ -38,7 +37,7 @@ from contactapi import (
     web_url,
 )
 from extras.chat_shapes import SHAPES, chat_message, topic_of
-from extras.event_log import EventLog, EventRow
+from extras.event_log import EventLog, EventRow, event_id
 from extras.outgoing import Said, Unanswered, host_of, is_evidently_private, post
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 

@@ -3,7 +3,7 @@ extras/webhooks.py. The core writes it."""
 
 from typing import NamedTuple, Optional
 
-from contactapi import SUBMISSIONS, NativeWire, Submissions, whole
+from contactapi import SUBMISSIONS, NativeWire, Submissions, base32, whole
 
 
 class EventRow(NamedTuple):
@@ -14,6 +14,10 @@ class EventRow(NamedTuple):
     record: str
     data: str
     changed: str
+
+
+def event_id(position: int) -> str:
+    return f"evt_{base32(position)}"
 
 
 class EventLog:

@@ -11,10 +11,12 @@ from contactapi import (
     CONTACTS,
     DAY,
     EVERYTHING,
+    STATES,
     SUBMISSIONS,
     Api,
     Caller,
     Config,
+    Filter,
     InvalidCursor,
     NativeWire,
     Records,
@@ -24,7 +26,6 @@ from contactapi import (
     Submissions,
     Write,
     dump,
-    event_id,
     from_base32,
     go_to,
     iso,
@@ -33,7 +34,7 @@ from contactapi import (
     streamed,
     whole_number,
 )
-from extras.event_log import EventLog, EventRow
+from extras.event_log import EventLog, EventRow, event_id
 
 
 def setup(app: Api, services: Services, config: Config) -> None:
@@ -84,7 +85,7 @@ def add_events(app: Api, events: EventLog, services: Services) -> None:
         workspace = caller.workspace
         counted = {**services.records, "calls": services.calls}
         totals = {name: one.total(workspace) for name, one in counted.items()}
-        totals["submissions"] = services.submissions.counts(workspace)
+        totals["submissions"] = counts(services.submissions, workspace)
         days = per_day(services.contacts, workspace, 30)
         daily = [{"date": date, "contacts": made} for date, made in days]
         last = event_id(newest(services.store, workspace))
@@ -220,6 +221,12 @@ def submissions_of(
     for start in range(0, len(numbers), most):
         some = ",".join(map(str, numbers[start : start + most]))
         yield submissions.some(f"id IN ({some}) ORDER BY id")
+
+
+def counts(submissions: Submissions, workspace: int) -> dict:
+    """How many there are in each state."""
+    wanted = {state: (Filter("state", "=", state),) for state in STATES}
+    return {state: submissions.tallied(workspace, one) for state, one in wanted.items()}
 
 
 def newest(store: Store, workspace: int) -> int:

@@ -61,7 +61,8 @@ class Worker(threading.Thread):
                 delivery = self.outbox.send(delivery, more)
 
         self.safely(work)
-        self.outbox.store.leave()
+        if not self.outbox.store.closed:
+            self.outbox.store.reading.close()  # this thread's own connection
         self.places.release()
         self.outbox.wake.set()
 
