@@ -1670,7 +1670,7 @@ class Key(Model):
     @property
     def ref(self) -> str:
         """How it is named outside; CONTACTAPI_SECRET_KEY is in no table."""
-        return f"key_{self.uid}" if self.uid else "env"
+        return KEYS.ref(self.uid) if self.uid else "env"
 
 
 class Note(Model):
@@ -1756,8 +1756,9 @@ SUBMISSIONS = Kind(
 )
 TALLY_OF_SUBMISSION = "'submission ' || state || ' ' || key"
 
-# Listed and named as they are, too; nothing names one but its id.
+# Named and permitted as they are, too; nothing names one but its id.
 CALLS = Kind("call", "calls", "call", None, False, Call, None)
+KEYS = Kind("key", "keys", "key", None, False, Key, None)
 
 
 # -- the database: all that is SQLite's own
@@ -2254,9 +2255,8 @@ def make_uid_secret(store: Store) -> None:
 
 def known_permissions() -> list:
     """What a restricted key can be given."""
-    of_records = [name for kind in KINDS for name in (kind.read, kind.write)]
-    others = ("calls", "keys", "submissions")
-    return [*of_records, *(f"{n}:{verb}" for n in others for verb in ("read", "write"))]
+    kinds = *KINDS, CALLS, KEYS, SUBMISSIONS
+    return [name for kind in kinds for name in (kind.read, kind.write)]
 
 
 class Caller(NamedTuple):
@@ -2309,6 +2309,7 @@ class Keys:
     seen at once. What is not found is not remembered.
     """
 
+    kind = KEYS
     FRESH, ROOM = 4.0, 10_000
     MOST = 1000  # in a workspace
     LEFT = "ended key_"  # and a uid: a note's name
@@ -2368,7 +2369,7 @@ class Keys:
         uid, workspace, type, permissions, domains, existing, settings = row
         grants = GRANTS.get(type, frozenset([SIGNED, *load(permissions)]))
         rules = tuple(load(domains)), existing, FormSettings.read(settings)
-        return Caller(f"key_{uid}", workspace, type, grants, *rules)
+        return Caller(KEYS.ref(uid), workspace, type, grants, *rules)
 
     def rule(self, workspace: int, ref: str) -> Caller:
         """The key by which something came, be it revoked meanwhile; one with the usual
@@ -2541,7 +2542,7 @@ class Keys:
         if ref == "env":
             here = self.env and workspace in (None, self.env[1].workspace)
             return ENV_KEY if here else None
-        which = Key.uid == parse_id("key", ref)
+        which = Key.uid == KEYS.uid(ref)
         found = self._some(workspace, which, revoked_too or Key.revoked_at.is_null())
         return found[0] if found else None
 
@@ -4188,6 +4189,8 @@ class NativeWire(Wire):
             return submission_text(row, time)
         if kind is CALLS:
             return call_text(row, time)
+        if kind is KEYS:
+            return dump(listed_key(row))
         _, uid, label, _, extra, created, updated = row
         made = time(created)
         changed = made if updated == created else time(updated)
@@ -4344,9 +4347,8 @@ class EnvelopeWire(Wire):
         return dump({"success": False, "data": None, "error": err.body()})
 
     @classmethod
-    def key(cls, key: Key, token: Optional[str] = None) -> str:
-        once = {} if token is None else {"key": token}
-        return cls.data(dump({**listed_key(key), **once}))
+    def new_key(cls, key: Key, token: str) -> str:
+        return cls.data(dump({**listed_key(key), "key": token}))
 
     @classmethod
     def keys(cls, keys: list) -> str:
@@ -4615,11 +4617,11 @@ def read_filters(kind: Kind, pairs: list) -> tuple:
     return filters
 
 
-def sought_uid(name: str, prefix: str, text: str) -> str:
-    uid = parse_id(prefix, text)
+def sought_uid(query: dict, name: str, kind: Kind) -> str:
+    uid = kind.uid(query[name])
     if uid is None:
-        thing = name.removesuffix("_id")
-        raise InvalidId(f"{name} must be the id of a {thing}: {prefix}_…", name)
+        what = f"the id of a {kind.name}: {kind.prefix}_…"
+        raise InvalidId(f"{name} must be {what}", name)
     return uid
 
 
@@ -4636,7 +4638,7 @@ def read_submission_filters(submissions: Submissions, workspace: int) -> tuple:
     filters = read_filters(SUBMISSIONS, [pair for pair in pairs if pair[0] in shared])
     filters += read_choice(query, "state", STATES)
     if "key" in query:
-        ref = f"key_{sought_uid('key', 'key', query['key'])}"
+        ref = KEYS.ref(sought_uid(query, "key", KEYS))
         filters += (Filter("key", "=", ref),)
     return filters + read_contact(submissions.contacts, workspace, query, "contact")
 
@@ -4654,7 +4656,7 @@ def read_contact(contacts: Records, workspace: int, query: dict, name: str) -> t
     """The Filter to what belongs to a contact, where the query names one."""
     if name not in query:
         return ()
-    row = contacts.find_uid(workspace, sought_uid(name, CONTACTS.prefix, query[name]))
+    row = contacts.find_uid(workspace, sought_uid(query, name, CONTACTS))
     return (Filter("contact_id", "=", row.id if row else 0),)
 
 
@@ -5492,15 +5494,15 @@ def add_native(app: Api, records: Records) -> None:
         return Write(work, lambda row: shown(records, caller, row, document), look)
 
 
-def shown(listed: Listed, caller: Caller, row: Any, document: dict) -> str:
+def shown(service: Any, caller: Caller, row: Any, document: dict) -> str:
     """What was written, to a key that may read it; to another what it sent itself."""
-    kind = listed.kind
+    kind = service.kind
     if caller.may(kind.read):
         return NativeWire.one(kind, row)
     sent = kind.others(document)
     if kind.key in document:
         sent = {kind.key: row.label, **sent}
-    return NativeWire.receipt(kind.ref(row.uid), sent, micros(listed.clock()))
+    return NativeWire.receipt(kind.ref(row.uid), sent, micros(service.clock()))
 
 
 def post_as_visitor(app: Api, caller: Caller) -> Write:
@@ -5624,33 +5626,30 @@ def read_shape_filters(kind: Kind, shape: ReadShape, query: dict) -> tuple:
 
 def add_keys_api(app: Api, keys: Keys) -> None:
     """/api/api-keys."""
-    base, one = "/api/api-keys", "/api/api-keys/<ref>"
+    kind, base, one = keys.kind, "/api/api-keys", "/api/api-keys/<ref>"
 
-    @app.get(base, needs=("keys:read",))
+    @app.get(base, needs=(kind.read,))
     def list_keys(caller: Caller) -> str:
         return EnvelopeWire.keys(keys.list(caller.workspace))
 
-    @app.post(base, needs=("keys:write",), lane="long")
+    @app.post(base, needs=(kind.write,), lane="long")
     def create_key(caller: Caller) -> str:
         wanted = {"type": "restricted", **read_key(("type", "permissions"))}
         key, token = keys.create(caller, **wanted)
         response.status = 201
-        return EnvelopeWire.key(key, token)
+        return EnvelopeWire.new_key(key, token)
 
-    @app.route(one, "PATCH", needs=("keys:write",), lane="long")
+    @app.route(one, "PATCH", needs=(kind.write,), lane="long")
     def update_key(caller: Caller, ref: str) -> str:
         sent = read_key()
         key = keys.update(caller, ref, sent)
-        if caller.may("keys:read"):
-            return EnvelopeWire.key(key)
-        text = NativeWire.receipt(key.ref, sent, micros(keys.clock()))
-        return EnvelopeWire.data(text)
+        return EnvelopeWire.data(shown(keys, caller, key, sent))
 
-    @app.delete(one, needs=("keys:write",), lane="long")
+    @app.delete(one, needs=(kind.write,), lane="long")
     def revoke_key(caller: Caller, ref: str) -> str:
         children = yes_or_no(dict(read_query()), "children")
         refs = keys.revoke(caller, ref, children)
-        ref = f"key_{parse_id('key', ref)}"
+        ref = kind.ref(kind.uid(ref))
         others = [one for one in refs if one != ref]
         return EnvelopeWire.revoked(ref, others if children else None)
 
