@@ -4476,7 +4476,6 @@ def sent_token(environ: dict) -> str:
 
 
 JSON_MEDIA = re.compile(r"application/([!-.0-~]+\+)?json")
-SOME_BYTES = re.compile("[0-9]{1,18}")
 
 
 def read_media() -> str:
@@ -4915,6 +4914,12 @@ def check_origin(environ: dict, caller: Caller, home: tuple) -> None:
 
 # -- the application
 
+# What the environ of a request has of ours, each as `contactapi.…`: `id` and `began`
+# from the start; `caller` once its key is known, `counted` once it counts for that or
+# for a stranger, `standing` as RateLimit shows it; `slot`, which gives its place back;
+# `lane` and `ended`, where it is and that its time is over; `refusal`, what the server
+# could not read; `server`, where there is one; `kept`, what a page says of caches.
+
 
 class Write(NamedTuple):
     """What a route that writes returns: a service's work, to be done in a transaction
@@ -5140,7 +5145,7 @@ class Api(Bottle):
         if "contactapi.refusal" in environ:
             raise environ["contactapi.refusal"]
         text = environ.get("CONTENT_LENGTH") or ""
-        length = int(text) if SOME_BYTES.fullmatch(text) else 0
+        length = int(text[:18]) if text.isdecimal() else 0
         if length > self.max_body // 4 and length > self.body_limit(environ):
             raise self.too_large(environ)
 
