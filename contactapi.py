@@ -3997,7 +3997,8 @@ class Services:
         self.records = {kind.plural: Records(kind, *base) for kind in KINDS}
         self.submissions = Submissions(self.keys, self.contacts)
         self.calls, self.outbox = Calls(config, self.contacts), None
-        self.hourly, self.nightly = [], []
+        self.hourly = [self.submissions.expire, self.calls.forget]
+        self.nightly = []
 
     @property
     def contacts(self) -> Records:
@@ -6951,8 +6952,6 @@ class Housekeeper(threading.Thread):
         """Deletes what has been kept long enough."""
         now = micros(self.clock())
         self.services.events.expire(now - self.config.history_days * DAY)
-        self.services.submissions.expire()
-        self.services.calls.forget()
         for work in self.services.hourly:
             work()
         if self.config.retention_days:

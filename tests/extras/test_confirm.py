@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 import contactapi
-from client import PAGE
+from client import PAGE, keep_house
 from postbox import MAIL, accept, form_key, submit, text_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -453,7 +453,7 @@ def test_no_address_of_a_visitor_is_stored_and_its_hash_for_an_hour(mails, key):
     count = "SELECT count(*) FROM mark WHERE name LIKE 'asked by %'"
     assert store.row(count) == (1,)
     mails.turn(3600)
-    mails.services.hourly[0]()
+    keep_house(mails).tidy()
     assert store.row(count) == (0,)
 
 
@@ -472,7 +472,7 @@ def test_who_refuses_is_never_written_to_again(mails, key):
         assert mails.drain() == []
     sql = "SELECT name FROM mark WHERE name LIKE 'refuses %'"
     mails.turn(400 * DAY)
-    mails.services.hourly[0]()
+    keep_house(mails).tidy()
     ((name,),) = mails.services.store.rows(sql)
     assert "eva" not in name
 

@@ -3,7 +3,7 @@
 import pytest
 
 import contactapi
-from client import PAGE
+from client import PAGE, keep_house
 from postbox import (
     OWNER,
     Postbox,
@@ -323,7 +323,7 @@ def test_the_days_mails_are_counted_over_processes_and_restarts(mailing):
 def test_marks_are_forgotten_when_they_count_no_more(mails):
     submit(mails, form_key(mails))
     mails.drain()
-    tidy = mails.services.hourly[0]
+    tidy = keep_house(mails).tidy
     mails.turn(3600)
     tidy()
     names = mails.services.store.rows("SELECT name FROM mark")
@@ -345,7 +345,7 @@ def doubtful(client):
 
 def test_what_waits_because_of_a_captcha_is_told_once_a_day(mails):
     key = doubtful(mails)
-    tidy = mails.services.hourly[0]
+    tidy = keep_house(mails).tidy
     for number in range(3):
         submit(mails, key, {"n": str(number)})
     (mail,) = mails.drain()
