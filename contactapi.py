@@ -2772,17 +2772,17 @@ class Events:
             "ORDER BY id LIMIT 1"
         )
         rows = self.store.rows(
-            "SELECT event.id, event.base, event.subject, event.owner, event.data, "
-            f"whole.data FROM (SELECT DISTINCT ({first_that_stays}) AS id FROM event "
+            "SELECT event.id, whole.data, event.data, event.subject, event.owner, "
+            f"whole.id FROM (SELECT DISTINCT ({first_that_stays}) AS id FROM event "
             "AS gone WHERE id <= ?1) AS first JOIN event ON event.id = first.id "
             "JOIN event AS whole ON whole.id = event.base",
             (newest,),
         )
-        move = "UPDATE event SET base = ? WHERE subject = ? AND owner = ? AND base = ?"
-        stand = "UPDATE event SET base = NULL, data = ? WHERE id = ?"
-        for number, base, subject, owner, data, base_data in rows:
-            self.store.run(move, (number, subject, owner, base))
-            self.store.run(stand, (whole(base_data, data), number))
+        self.store.run_many(
+            "UPDATE event SET base = nullif(?1, id), data = iif(id = ?1, ?2, data) "
+            "WHERE subject = ?3 AND owner = ?4 AND base = ?5",
+            [(row[0], whole(*row[1:3]), *row[3:]) for row in rows],
+        )
 
 
 def whole(base: str, difference: str) -> str:
