@@ -3657,14 +3657,13 @@ class Submissions(Listed):
             return Verdict()
         if wanted not in self.checks:
             raise Unavailable(f"this key asks for a captcha, {wanted}, not set up here")
-        if self._sent_before(digest):
-            return Verdict(spend=refuse_to_lose)
-        try:
-            return self.checks[wanted](caller, post)
-        except ApiError:
-            if self._sent_before(digest):  # meanwhile, with the same token
-                return Verdict(spend=refuse_to_lose)
-            raise
+        if not self._sent_before(digest):
+            try:
+                return self.checks[wanted](caller, post)
+            except ApiError:
+                if not self._sent_before(digest):  # meanwhile, with the same token
+                    raise
+        return Verdict(spend=refuse_to_lose)
 
     def _sent_before(
         self, digest: bytes, now: Optional[int] = None
