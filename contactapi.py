@@ -5340,7 +5340,7 @@ def loggable_path(path: str) -> str:
     return "/" + "/".join(shown + ["…"] * (len(parts) > 5))
 
 
-class LineFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
         if record.name == "waitress":  # it names paths as they were sent
@@ -5348,8 +5348,6 @@ class LineFormatter(logging.Formatter):
         trace = trace_of(record.exc_info[1]) if record.exc_info else ""
         return self.line(record.created, record.levelname, message, trace)
 
-
-class TextFormatter(LineFormatter):
     def line(self, at: float, level: str, message: str, trace: str = "") -> str:
         lines = without_secrets(f"{message}\n{trace}" if trace else message)
         # Nothing but a line of ours begins at the left.
@@ -5357,7 +5355,7 @@ class TextFormatter(LineFormatter):
         return f"{iso(micros(at))} {level} {lines}"
 
 
-class JsonFormatter(LineFormatter):
+class JsonFormatter(TextFormatter):
     def line(self, at: float, level: str, message: str, trace: str = "") -> str:
         line = {"time": iso(micros(at)), "level": level.lower()}
         line["message"] = without_secrets(message)
@@ -5369,7 +5367,7 @@ class JsonFormatter(LineFormatter):
 class LogHandler(logging.StreamHandler):
     """Standard error, what comes in 0.2 s at a time; a warning goes out at once."""
 
-    def __init__(self, form: LineFormatter):
+    def __init__(self, form: logging.Formatter):
         # Not sys.stderr, which flushes every line.
         options = {"encoding": "utf-8", "errors": "backslashreplace"}
         super().__init__(open(2, "w", closefd=False, **options))  # noqa: SIM115
