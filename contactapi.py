@@ -246,8 +246,6 @@ SETTINGS = {
         "how many proxies stand before the server"),
     "CONTACTAPI_CLIENT_IP_HEADER": Setting(a_header, None,
         "where the trusted proxy names the client, if not in X-Forwarded-For"),
-    "CONTACTAPI_RETENTION_DAYS": Setting(a_number(1, 36500), None,
-        "contacts that nobody touched for so long are deleted"),
     "CONTACTAPI_HISTORY_DAYS": Setting(a_number(1, 36500), "365",
         "how long events are kept"),
     "CONTACTAPI_INDEX_FIELDS": Setting(some_fields, "",
@@ -342,6 +340,7 @@ EXTRAS = (
             "check": "look for damage; mend nothing",
         },
     ),
+    Extra("retention", "delete untouched contacts", ("CONTACTAPI_RETENTION_DAYS",)),
     Extra(
         "twilio",
         "call through Twilio",
@@ -3116,7 +3115,6 @@ class Records(Listed):
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         super().__init__(kind, store, events, clock)
-        self.untouched = "updated_at < ?"
         self.belongings = [events]
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table = kind.table
@@ -3202,11 +3200,6 @@ class Records(Listed):
             return self._change(caller, old, key or same, sent, merge)
 
         return work
-
-    def delete_untouched(self, before: int) -> int:
-        """Deletes what nobody changed since, in every workspace; how many it was."""
-        callers = self.retention()
-        return sum(self.delete_some(one, self.untouched, before) for one in callers)
 
     # imports and exports
 
@@ -3511,10 +3504,6 @@ class Submissions(Listed):
         self.keys, self.contacts = keys, contacts
         self.checks, self.askers = {}, {}
         contacts.belongings.insert(0, self)
-        contacts.untouched += (
-            " AND NOT EXISTS (SELECT 1 FROM submission WHERE contact_id = contact.id "
-            f"AND state = '{ACCEPTED}' AND submission.created_at >= ?2)"
-        )
 
     # one submission
 
@@ -6951,11 +6940,6 @@ class Housekeeper(threading.Thread):
         self.services.events.expire(now - self.config.history_days * DAY)
         for work in self.services.hourly:
             work()
-        if self.config.retention_days:
-            before = now - self.config.retention_days * DAY
-            gone = self.services.contacts.delete_untouched(before)
-            if gone:
-                log.info("retention: %d contacts deleted", gone)
 
 
 # -- commands

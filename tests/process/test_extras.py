@@ -177,6 +177,11 @@ def test_a_nightly_backup_that_is_asked_for_needs_its_extra(alone, tmp_path):
     assert said.endswith("put extras/upkeep.py beside contactapi.py")
 
 
+def test_retention_that_is_asked_for_needs_its_extra(alone, tmp_path):
+    said = refused(alone, tmp_path, CONTACTAPI_RETENTION_DAYS=30)
+    assert said.endswith("contacts, put extras/retention.py beside contactapi.py")
+
+
 def test_a_server_loads_no_extra_that_nothing_asks_for(tmp_path):
     asking = f"""
 import sys
@@ -190,7 +195,7 @@ print(sorted(name for name in sys.modules if name.startswith("extras.")))
         [sys.executable, "-c", asking], cwd=tmp_path, capture_output=True, text=True
     )
     assert ran.stderr == "" and "extras.spreadsheets" in ran.stdout
-    for module in ("files", "upkeep", "upgrades", "twilio"):
+    for module in ("files", "retention", "twilio", "upgrades", "upkeep"):
         assert f"extras.{module}" not in ran.stdout
 
 
