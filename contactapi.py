@@ -3586,13 +3586,11 @@ class Submissions(Listed):
             self.store.write(lambda: self.store.run(sql, (before,)))
 
     def of_person(self, workspace: int, contact: Row, most: int = -1) -> list:
-        """(id, how it is counted) of those that name a contact and of those that have
-        its address, at most so many of each, in the order in which they came."""
-        some = "SELECT id FROM (SELECT id FROM submission WHERE {} LIMIT ?4)"
-        named, alike = "contact_id = ?1", "workspace_id = ?2 AND natural_key = ?3"
+        """(id, how it is counted) of those that name a contact or have its address, at
+        most so many, in no order."""
         return self.store.rows(
-            f"SELECT id, {TALLY_OF_SUBMISSION} FROM submission WHERE id IN "
-            f"({some.format(named)} UNION ALL {some.format(alike)}) ORDER BY id",
+            f"SELECT id, {TALLY_OF_SUBMISSION} FROM submission WHERE contact_id = ? "
+            "OR (workspace_id = ? AND natural_key = ?) LIMIT ?",
             (contact.id, workspace, contact.natural_key, most),
         )
 

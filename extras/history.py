@@ -217,7 +217,7 @@ def submissions_of(
     """Those that name the contact or have its address, in the order in which they
     came, some at a time."""
     rows = submissions.of_person(workspace, contact)
-    numbers, most = array("q", (number for number, _ in rows)), submissions.SOME
+    numbers, most = array("q", sorted(number for number, _ in rows)), submissions.SOME
     for start in range(0, len(numbers), most):
         some = ",".join(map(str, numbers[start : start + most]))
         yield submissions.some(f"id IN ({some}) ORDER BY id")
