@@ -924,6 +924,31 @@ def json_spellings(text: str) -> list:
     return sorted(spellings)
 
 
+def one_of(choices: Any) -> Callable:
+    """What takes one of these and nothing that only equals one; else ValueError."""
+
+    def clean(value: Any) -> Any:
+        if type(value) is not type(choices[0]) or value not in choices:
+            raise ValueError
+        return value
+
+    return clean
+
+
+def clean_values(properties: dict, sent: dict) -> dict:
+    """What was sent as it is kept; InvalidRequest for a value that does not fit.
+    `properties` has for each name what cleans it (ValueError for what does not fit)
+    and what fits."""
+    cleaned = {}
+    for name, value in sent.items():
+        clean, fits = properties[name]
+        try:
+            cleaned[name] = clean(value)
+        except ValueError as err:
+            raise InvalidRequest(str(err) or f"{name} is {fits}", name) from None
+    return cleaned
+
+
 # -- JSON Lines
 
 
@@ -2528,7 +2553,7 @@ class Keys:
             stored = key_values(key)
             changed = {n for n, v in sent.items() if dump(v) != dump(stored.get(n))}
             self._refuse_turning(caller, changed)
-        clean_values(sent)
+        clean_values(KEY_PROPERTIES, sent)
         if key is None:
             raise NotFound("there is no such key")
         if key is ENV_KEY:
@@ -2608,16 +2633,7 @@ def clean_domains(names: Any) -> list:
     return list(dict.fromkeys(map(clean_domain, names)))
 
 
-def one_of(choices: Any) -> Callable:
-    def clean(value: Any) -> Any:
-        if type(value) is not type(choices[0]) or value not in choices:
-            raise ValueError
-        return value
-
-    return clean
-
-
-KEY_PROPERTIES = {  # what cleans it (ValueError for what does not fit), what fits
+KEY_PROPERTIES = {  # as `clean_values` takes them
     "name": (clean_key_name, "text of at most 200 characters"),
     "permissions": (clean_permissions, "an array of names"),
     "domains": (clean_domains, "an array of at most 100 names"),
@@ -2643,24 +2659,12 @@ def key_values(key: Key) -> dict:
     return {**{name: getattr(key, name) for name in names}, **settings}
 
 
-def clean_values(sent: dict) -> dict:
-    """Each property as it is kept; InvalidRequest for one that does not fit."""
-    cleaned = {}
-    for name, value in sent.items():
-        clean, fits = KEY_PROPERTIES[name]
-        try:
-            cleaned[name] = clean(value)
-        except ValueError as err:
-            raise InvalidRequest(str(err) or f"{name} is {fits}", name) from None
-    return cleaned
-
-
 def clean_key(type: Any, **given: Any) -> dict:
     """The columns of a key that may exist; anything else is InvalidRequest."""
     if not isinstance(type, str) or type not in TOKEN_PREFIX:
         raise InvalidRequest("type is secret, publishable or restricted", "type")
     usual = {"name": "", "permissions": (), "domains": (), "existing": "update"}
-    values = clean_values({**usual, **given})
+    values = clean_values(KEY_PROPERTIES, {**usual, **given})
     for name, owner in (("permissions", "restricted"), ("domains", "publishable")):
         if bool(values[name]) != (type == owner):
             message = f"a {owner} key has one or more {name}, no other key has any"
@@ -3800,6 +3804,12 @@ CALL_FIELDS = (
 )
 
 
+CALL_PROPERTIES = {  # that a PATCH changes, as `clean_values` takes them
+    "status": (one_of(PROGRESS + ENDS), f"one of {', '.join(STAGE)}"),
+    "duration": (one_of(range(10**9 + 1)), "a whole number of seconds"),
+}
+
+
 class Calls(Listed):
     """Outbound calls (CONTRACT section 6): made here, placed by the operator's own
     dialler or by an extra's, moved on by that and by PATCH."""
@@ -3909,29 +3919,26 @@ class Calls(Listed):
     def patch(self, caller: Caller, uid: Optional[str], document: dict) -> Callable:
         """A status that is behind or the same changes nothing; a call that has ended
         takes no other."""
-        status, duration = clean_progress(document)
+        told = clean_values(CALL_PROPERTIES, document)
         self.get(caller.workspace, uid)
 
         def work() -> CallRow:
             row = self.get(caller.workspace, uid)
-            if status not in (None, row.status) and row.status in ENDS:
+            if row.status in ENDS and told.get("status", row.status) != row.status:
                 raise Conflict(f"the call has ended: {row.status}", "status")
-            changes = self.step(row, status, duration)
+            changes = self.step(row, **told)
             if changes.get("status") == "canceled" and row.sid and self.dialler:
                 self.dialler.hang_up(row)
             return self.change(row, caller.ref, changes)
 
         return work
 
-    def step(
-        self, row: CallRow, status: Optional[str], duration: Optional[int]
-    ) -> dict:
-        """The changes that lead on; a call never goes back."""
-        changes = {}
-        if status and STAGE[status] > STAGE[row.status]:
-            changes["status"] = status
-        if duration is not None and duration != row.duration:
-            changes["duration"] = duration
+    def step(self, row: CallRow, **told: Any) -> dict:
+        """The changes that lead on, of what is told and not None; a call never goes
+        back."""
+        changes = {n: v for n, v in told.items() if v not in (None, getattr(row, n))}
+        if STAGE[changes.get("status", row.status)] <= STAGE[row.status]:
+            changes.pop("status", None)
         return changes
 
     def change(self, row: CallRow, by: str, changes: dict) -> CallRow:
@@ -3954,17 +3961,6 @@ class Calls(Listed):
         what = row.workspace, f"{kind.name}.{verb}", kind.ref(row.uid), *contact
         told = self._now(), by, dump_texts(changed), self.events.wire.one(kind, row)
         self.events.add(Draft(*what, *told))
-
-
-def clean_progress(document: dict) -> tuple:
-    """(status, duration) of a PATCH, each None where it is not sent."""
-    status, duration = document.get("status"), document.get("duration")
-    if "status" in document and (not isinstance(status, str) or status not in STAGE):
-        raise InvalidRequest(f"status is one of {', '.join(STAGE)}", "status")
-    whole = isinstance(duration, int) and not isinstance(duration, bool)
-    if "duration" in document and not (whole and 0 <= duration <= 10**9):
-        raise InvalidRequest("duration is a whole number of seconds", "duration")
-    return status, duration
 
 
 # -- all of them
@@ -5686,7 +5682,7 @@ def add_calls(app: Api, calls: Calls) -> None:
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_call(caller: Caller, ref: str) -> Write:
         document, uid = read_json(), kind.uid(ref)
-        sent = {n: document[n] for n in ("status", "duration") if n in document}
+        sent = {n: document[n] for n in CALL_PROPERTIES if n in document}
 
         def patched(row: CallRow) -> str:
             return EnvelopeWire.data(shown(calls, caller, row, sent))

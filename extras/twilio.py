@@ -259,7 +259,7 @@ class Placing(Sender):
     def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
         """One that was canceled meanwhile is ended."""
         row = self.calls.find("id = ?", delivery.call)
-        changes = self.calls.step(row, "queued", None)
+        changes = self.calls.step(row, status="queued")
         row = self.calls.change(row, BY, {**changes, "sid": reply.text})
         if row.status == "canceled":
             self.calls.dialler.hang_up(row)
@@ -329,7 +329,7 @@ def report(calls: Calls, uid: Optional[str], said: dict) -> Any:
             return
         place = row.sequence + 1 if sequence is None else sequence
         if place > row.sequence:
-            changes = calls.step(row, status, duration)
+            changes = calls.step(row, status=status, duration=duration)
             calls.change(row, BY, {**changes, "sid": sid, "sequence": place})
 
     return work
