@@ -208,16 +208,6 @@ def a_base_url(text: str) -> str:
     return a_url(text).rstrip("/")
 
 
-def some_fields(text: str) -> tuple:
-    """Names that SQL can spell, so no quotes, backslashes or control characters."""
-    names = tuple(
-        dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
-    )
-    if len(names) > 10 or not all(re.fullmatch(r"[^'\"\\\0-\x1f]+", n) for n in names):
-        raise ValueError("up to 10 names of fields, without quotes")
-    return names
-
-
 class Setting(NamedTuple):
     """What a variable of the environment may be, and what for."""
 
@@ -248,8 +238,6 @@ SETTINGS = {
         "where the trusted proxy names the client, if not in X-Forwarded-For"),
     "CONTACTAPI_HISTORY_DAYS": Setting(a_number(1, 36500), "365",
         "how long events are kept"),
-    "CONTACTAPI_INDEX_FIELDS": Setting(some_fields, "",
-        "fields (comma-separated) whose `filter[…]` is indexed"),
     "CONTACTAPI_PUBLIC_URL": Setting(a_base_url, None,
         "this server's own URL as others see it"),
     "CONTACTAPI_LOG": Setting(a_log_format, "text", "`text`, or `json` lines"),
@@ -340,6 +328,7 @@ EXTRAS = (
             "check": "look for damage; mend nothing",
         },
     ),
+    Extra("indexes", "index fields", ("CONTACTAPI_INDEX_FIELDS",)),
     Extra("retention", "delete untouched contacts", ("CONTACTAPI_RETENTION_DAYS",)),
     Extra(
         "twilio",
@@ -1818,11 +1807,6 @@ class Database(peewee.SqliteDatabase):
 APPLICATION_ID = 0x636F6E74  # "cont", in the file's header
 
 
-def json_path(name: str) -> str:
-    """SQL for the JSON text of a top-level field, the same in a query and its index."""
-    return f"fields -> '$.\"{name}\"'"
-
-
 class Store:
     """The storage contract, and SQLite's way of keeping it.
 
@@ -1842,7 +1826,7 @@ class Store:
     SMALL = 100_000_000  # bytes below which a stop or a night rewrites the file
 
     def __init__(self, path: str):
-        self.path, self.indexed = path, ()
+        self.path, self.indexed = path, {}  # by name of a field: the SQL of its index
         self.reading = Database(path, cache_size=-256)
         own = {"cache_size": -8192, "busy_timeout": 0, "journal_mode": "wal"}
         self.writing = Database(path, shared=True, **own)
@@ -1932,7 +1916,7 @@ class Store:
         """SQL that a top-level field is one of these JSON texts, and its parameters."""
         marks = ",".join("?" * len(spellings))
         if name in self.indexed:
-            return f"{json_path(name)} IN ({marks})", spellings
+            return f"{self.indexed[name]} IN ({marks})", spellings
         if name and not re.search(r'["\\\0-\x1f]', name):
             return f"(fields -> ?) IN ({marks})", [f'$."{name}"', *spellings]
         # SQLite's paths escape nothing, so for the question the field gets a name that
@@ -1949,30 +1933,6 @@ class Store:
             "ON CONFLICT (workspace_id, kind) DO UPDATE SET total = total + ?3",
             (workspace, kind, change),
         )
-
-    def index_fields(self, names: tuple) -> None:
-        """Keeps an index for each of these fields, and for no other."""
-        self.indexed = names
-        wanted = {
-            f"{kind.table}_by_{name.encode().hex()}": f"{kind.table} "
-            f"(workspace_id, ({json_path(name)}), created_at)"
-            for name in names
-            for kind in KINDS
-        }
-        sql = (
-            "SELECT name FROM sqlite_master WHERE type = 'index' "
-            "AND name LIKE tbl_name || '@_by@_%' ESCAPE '@'"
-        )
-        there = {name for (name,) in self.rows(sql)}
-
-        def work() -> None:
-            for name in there - wanted.keys():
-                self.run(f"DROP INDEX {name}")
-            for name in wanted.keys() - there:
-                self.run(f"CREATE INDEX {name} ON {wanted[name]}")
-
-        if there != wanted.keys():
-            self.write(work)
 
     # transactions: who has the pen begins one, does works in it, and ends it
 
@@ -3044,7 +3004,7 @@ class Listed:
         equal = {one.column for one in filters if one.operator == "="}
         named = {one.value[0] for one in filters if one.operator == "is"}
         part = any(one.operator == "has" for one in filters)
-        return len(equal) < 2 and named <= {*self.store.indexed} and not part
+        return len(equal) < 2 and named <= self.store.indexed.keys() and not part
 
     def _found(
         self, where: str, params: tuple, order: str, size: int, offset: int = 0
@@ -6851,7 +6811,6 @@ def make_app(
     """The WSGI application. `clock` tells the time of day in seconds, `ticker` the
     seconds that pass; tests turn both. `app.services` is what it stands on."""
     services = open_services(config, clock, ticker)
-    services.store.index_fields(config.index_fields)
     app = Api(services, config, ticker)
     add_health(app, services.store)
     for listed in services.listed.values():

@@ -182,6 +182,11 @@ def test_retention_that_is_asked_for_needs_its_extra(alone, tmp_path):
     assert said.endswith("contacts, put extras/retention.py beside contactapi.py")
 
 
+def test_fields_that_are_to_be_indexed_need_their_extra(alone, tmp_path):
+    said = refused(alone, tmp_path, CONTACTAPI_INDEX_FIELDS="plan")
+    assert said.endswith("to index fields, put extras/indexes.py beside contactapi.py")
+
+
 def test_a_server_loads_no_extra_that_nothing_asks_for(tmp_path):
     asking = f"""
 import sys
@@ -195,7 +200,7 @@ print(sorted(name for name in sys.modules if name.startswith("extras.")))
         [sys.executable, "-c", asking], cwd=tmp_path, capture_output=True, text=True
     )
     assert ran.stderr == "" and "extras.spreadsheets" in ran.stdout
-    for module in ("files", "retention", "twilio", "upgrades", "upkeep"):
+    for module in ("files", "indexes", "retention", "twilio", "upgrades", "upkeep"):
         assert f"extras.{module}" not in ran.stdout
 
 
