@@ -63,7 +63,6 @@ import uuid
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase as fnmatch
 from types import SimpleNamespace
@@ -1446,14 +1445,10 @@ def bytes_of_pair(name: str, value: Any) -> int:
 # Storage #####################################################################
 ###############################################################################
 
-# -- models: the schema; hot paths use fixed SQL on its tables
+# -- models: the schema, bound to no database; hot paths use fixed SQL on its tables
 
 
-class Model(peewee.Model):
-    """Models are bound to no database: each Store executes them on its own."""
-
-
-class Workspace(Model):
+class Workspace(peewee.Model):
     """The tenant: every key, record and event belongs to exactly one."""
 
     name = peewee.TextField(unique=True)
@@ -1466,7 +1461,7 @@ def part_of(model: type, **options: Any) -> peewee.ForeignKeyField:
     return peewee.ForeignKeyField(model, on_delete="CASCADE", **options)
 
 
-class Tally(Model):
+class Tally(peewee.Model):
     """How many records of a kind a workspace has: lists need not count."""
 
     workspace = part_of(Workspace, index=False)
@@ -1477,7 +1472,7 @@ class Tally(Model):
         primary_key = peewee.CompositeKey("workspace", "kind")
 
 
-class Record(Model):
+class Record(peewee.Model):
     """What a table of any kind has. `created_at` is a record's place in line, unique
     to the microsecond in its workspace; `words` is the folded copy that `q` looks in
     and stands before `fields`, so that a search need not read past it."""
@@ -1507,7 +1502,7 @@ class Company(Record):
     pass
 
 
-class OldUid(Model):
+class OldUid(peewee.Model):
     """The row of a record that was made before uids held it."""
 
     uid = peewee.TextField(primary_key=True)
@@ -1518,7 +1513,7 @@ class OldUid(Model):
         without_rowid = True
 
 
-class Call(Model):
+class Call(peewee.Model):
     """A call to a contact, which it does not outlive. `sid` is its name at the service
     that placed it, `sequence` the number of that service's last word of it."""
 
@@ -1546,7 +1541,7 @@ class Position(peewee.AutoField):
         return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
 
 
-class Submission(Model):
+class Submission(peewee.Model):
     """What one visitor sent once with a publishable key (`key`, its ref), with the
     contact that it made or changed. `label` and `natural_key` are the email, `words` is
     for `q`, `accepted_at` stays though it be marked as spam later."""
@@ -1581,7 +1576,7 @@ class Submission(Model):
         )
 
 
-class Sent(Model):
+class Sent(peewee.Model):
     """By which a submission that is sent again is known, for a minute: a keyed hash of
     it and of its visitor's network; its row's number and `created_at`."""
 
@@ -1593,7 +1588,7 @@ class Sent(Model):
         without_rowid = True
 
 
-class Event(Model):
+class Event(peewee.Model):
     """One line of the log: its id is its place in the order of commits. `owner` and
     `subject` (a kind's name, a row's number: numbers that only grow keep the index
     fast) name the record whose deletion erases it, a tombstone has none; `data` is
@@ -1624,7 +1619,7 @@ class Event(Model):
 Event.add_index(Event.submission, where=Event.submission.is_null(False))
 
 
-class Answer(Model):
+class Answer(peewee.Model):
     """The 201 that an Idempotency-Key was answered with."""
 
     workspace = part_of(Workspace, index=False)
@@ -1659,7 +1654,7 @@ class SettingsField(peewee.TextField):
         return FormSettings.read(value)
 
 
-class Key(Model):
+class Key(peewee.Model):
     """An API key; of its token only the SHA-256 is kept, and not when it is revoked."""
 
     uid = peewee.TextField(unique=True)
@@ -1686,7 +1681,7 @@ class Key(Model):
         return KEYS.ref(self.uid) if self.uid else "env"
 
 
-class Note(Model):
+class Note(peewee.Model):
     """What the database is to remember about itself."""
 
     name = peewee.TextField(primary_key=True)
@@ -1712,8 +1707,7 @@ class Row(NamedTuple):
     updated_at: int
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of record: its model and its cleaner are all that it has beside this."""
 
     name: str

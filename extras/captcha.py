@@ -28,7 +28,6 @@ from contactapi import (
     Config,
     Gate,
     InvalidRequest,
-    Model,
     Post,
     RateLimited,
     Services,
@@ -53,7 +52,7 @@ SETTINGS = {
 # fmt: on
 
 
-class Spent(Model):
+class Spent(peewee.Model):
     """A captcha's challenge that was used: the second of its expiry, and its nonce."""
 
     challenge = peewee.TextField(primary_key=True)

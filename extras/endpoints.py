@@ -19,7 +19,6 @@ from contactapi import (
     Caller,
     Conflict,
     InvalidRequest,
-    Model,
     NativeWire,
     NotFound,
     Services,
@@ -44,7 +43,7 @@ from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 SENDER = "webhook"
 
 
-class Webhook(Model):
+class Webhook(peewee.Model):
     """An endpoint that events are sent to (CONTRACT section 9). `anywhere`: it may have
     an address that is not public. `failing_since`: the first try in vain after the last
     that was not."""

@@ -11,7 +11,6 @@ from contactapi import (
     Api,
     Caller,
     Config,
-    Model,
     Services,
     SubmissionRow,
     dump,
@@ -42,7 +41,7 @@ class Letter(NamedTuple):
     reply_to: str = ""
 
 
-class Mark(Model):
+class Mark(peewee.Model):
     """What counts until then: a mail, a hash of who caused, got or refuses one."""
 
     name = peewee.TextField()

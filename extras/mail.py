@@ -20,7 +20,6 @@ from contactapi import (
     Api,
     Config,
     Mistake,
-    Model,
     Services,
     Setting,
     Submission,
@@ -80,7 +79,7 @@ SETTINGS = {
 # fmt: on
 
 
-class Overflow(Model):
+class Overflow(peewee.Model):
     """A submission of which the mail at the end of its key's hour tells."""
 
     submission = part_of(Submission, primary_key=True)

@@ -11,7 +11,6 @@ import peewee
 from contactapi import (
     Call,
     Event,
-    Model,
     Position,
     Services,
     Store,
@@ -34,7 +33,7 @@ from extras.senders import (
 from extras.worker import Worker
 
 
-class Delivery(Model):
+class Delivery(peewee.Model):
     """One thing to be sent, once or until it was taken: of a call, or of an event or a
     submission (their rows' numbers; an event may expire before what tells of it). What
     is sent is made of that when it is sent. `due_at` is when it is to be looked at
@@ -59,7 +58,7 @@ class Delivery(Model):
         indexes = ((("endpoint", "due_at"), False), (("workspace", "call"), False))
 
 
-class Endpoint(Model):
+class Endpoint(peewee.Model):
     """Where deliveries go one at a time. `due_at` is since when, or from when, there is
     something to do: not before `lapses_at`, which ends what is being sent (or did, and
     then others come first), nor before `free_at`, after failures."""

@@ -25,7 +25,6 @@ from contactapi import (
     EnvelopeWire,
     Forbidden,
     InvalidRequest,
-    Model,
     RateLimited,
     Services,
     Setting,
@@ -74,7 +73,7 @@ SETTINGS = {
 # fmt: on
 
 
-class Dialling(Model):
+class Dialling(peewee.Model):
     """When a call was asked for that is placed here: what the day's limit counts,
     though the call be deleted."""
 
