@@ -6272,22 +6272,19 @@ class Dispatcher:
 
     def __init__(self, app: Api, server: "Server", threads: int):
         self.app, self.writer = app, Writer(app, server)
-        self.lanes = {
-            "long": Lane("long", max(2, threads - 1), app),
-            "import": Lane("import", Slots.FOR_ALL, app),
-            "export": Lane("export", Slots.FOR_ALL, app),
-        }
-        self.threads = [self.writer.thread]
+        sizes = {"import": Slots.FOR_ALL, "export": Slots.FOR_ALL}
+        sizes["long"] = max(2, threads - 1)
+        self.lanes = {name: Lane(name, sizes[name], app, server) for name in sizes}
+        self.workers = [self.writer.worker]
         for lane in self.lanes.values():
-            self.threads += lane.threads
-        for thread in self.threads:
-            thread.start()
+            self.workers += lane.free
+        for worker in self.workers:
+            worker.start()
 
     def serve(self, channel: Channel) -> None:
         request = channel.request
         request.environ["contactapi.lane"] = "short"
         request.answer = made = self.app.answer(request.environ)
-        self.writer.pass_by()
         if isinstance(made, Write):
             self.writer.add(channel)
         elif isinstance(made, Elsewhere):
@@ -6295,66 +6292,70 @@ class Dispatcher:
         else:
             channel.server.release(channel)
 
-    def is_busy(self) -> bool:
-        """Whether a thread has a task still."""
-        running = any(lane.running for lane in self.lanes.values())
-        return running or self.writer.away
-
     def shutdown(self, seconds: float) -> None:
-        self.writer.errands.put(None)
-        for lane in self.lanes.values():
-            lane.end()
+        """Has the threads end; `is_busy` with those that have not by then."""
+        for worker in self.workers:
+            worker.errands.put(None)
         deadline = time.monotonic() + seconds
-        for thread in self.threads:
-            thread.join(max(0, deadline - time.monotonic()))
+        for worker in self.workers:
+            worker.join(max(0, deadline - time.monotonic()))
+
+    def is_busy(self) -> bool:
+        return any(worker.is_alive() for worker in self.workers)
 
 
-class Writer:
-    """The works of requests that write, done in the main thread. It never waits: what
-    does, for another process's lock or for the disk, is done meanwhile by a thread of
-    its own. What is to be written in that time goes into one group, with one commit,
-    after it."""
+class Worker(threading.Thread):
+    """Does one errand at a time, and has the main thread go on with what came of it."""
 
-    LONGEST_GROUP, PATIENCE = 64, 32  # works; requests that may pass by an open group
+    def __init__(self, server: "Server", name: str):
+        super().__init__(name=name, daemon=True)
+        self.server = server
+        self.errands = queue.SimpleQueue()  # (work, the next step), or None
 
-    def __init__(self, app: Api, server: "Server"):
-        self.app, self.store, self.server = app, app.store, server
-        self.errands = queue.SimpleQueue()  # (what waits, the next step), or None
-        self.waiting = deque()  # channels with something to write
-        self.alone = 0  # how many of them are to have a group of their own
-        self.group, self.members = None, []  # what is open, and who is in it
-        self.passed = 0  # requests since it is
-        self.away = False  # whether the thread has it
-        self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
+    def do(self, work: Callable, next_step: Callable) -> None:
+        """`next_step` gets what `work` raised, or None."""
+        self.errands.put((work, next_step))
 
     def run(self) -> None:
         while (errand := self.errands.get()) is not None:
             work, next_step = errand
             self.server.put(next_step, Outcome.of(work).error)
 
-    def send_away(self, work: Callable, next_step: Callable) -> None:
-        self.away = True
-        self.errands.put((work, next_step))
+
+class Writer:
+    """The works of requests that write, done in the main thread: all that wait once
+    nobody else is to be heard are one group, with one commit. It never waits itself:
+    what does, for another process's lock or for the disk, its worker does, and what is
+    to be written in that time is the next group."""
+
+    LONGEST_GROUP, PATIENCE = 64, 0.005  # works; seconds that others may be heard
+
+    def __init__(self, app: Api, server: "Server"):
+        self.app, self.store, self.server = app, app.store, server
+        self.worker = Worker(server, "writer")
+        self.waiting = deque()  # channels with something to write
+        self.away = None  # for what the worker waits: "lock", "disk"
 
     def add(self, channel: Channel) -> None:
         self.waiting.append(channel)
-        self.go_on()
-        if self.away and self.group is None:
+        if self.away == "lock":
             self.refuse([channel])
 
-    def go_on(self) -> None:
-        """Does what waits, if a transaction is open or can be had at once."""
-        if self.waiting and not self.away and self.group is None:
-            self.open()
-        while self.waiting and self.group and not self.away and not self.is_full():
-            channel = self.waiting.popleft()
-            outcome = self.group.add(channel.request.answer.work)
-            self.members.append((channel, outcome))
+    def has_more(self) -> bool:
+        return bool(self.waiting) and not self.away
 
-    def open(self) -> None:
+    def is_late(self) -> bool:
+        late = time.monotonic() - self.PATIENCE
+        return self.has_more() and self.waiting[0].request.read_at < late
+
+    def go_on(self) -> None:
+        """Does what waits, if a transaction can be had at once."""
+        if not self.has_more():
+            return
         failure = Outcome.of(self.store.begin, False).error
         if failure and is_lock(failure):
-            self.send_away(self.store.begin, self.begun)
+            self.away = "lock"
+            self.worker.do(self.store.begin, self.begun)
             self.refuse(list(self.waiting))
         else:
             self.begun(failure)
@@ -6364,61 +6365,40 @@ class Writer:
         there need not wait for that."""
         for channel in channels:
             failure = Outcome.of(channel.request.answer.look).error
-            if failure and channel in self.waiting:
+            if failure:
                 self.waiting.remove(channel)
                 self.answer(channel, Outcome(None, failure))
 
     def begun(self, failure: Optional[Exception]) -> None:
-        self.away = False
+        """There is a transaction; or none is to be had, and whoever waits for one is
+        told so."""
+        self.away = None
         if failure:
-            self.fail(failure)
-        else:
-            self.group, self.passed = Group(self.store), 0
-            self.go_on()
+            while self.waiting:
+                self.answer(self.waiting.popleft(), Outcome(None, failure))
+            return
+        group, members = Group(self.store), []
+        while self.waiting and not group.spoiled and len(members) < self.LONGEST_GROUP:
+            channel = self.waiting.popleft()
+            members.append((channel, group.add(channel.request.answer.work)))
+        self.away = "disk"
+        self.worker.do(group.commit, functools.partial(self.ended, group, members))
 
-    def fail(self, failure: Exception) -> None:
-        """There is no transaction to be had: whoever waits for one is told so."""
-        self.alone = 0
-        while self.waiting:
-            self.answer(self.waiting.popleft(), Outcome(None, failure))
-
-    def is_full(self) -> bool:
-        most = 1 if self.alone else self.LONGEST_GROUP
-        return self.group.spoiled is not None or len(self.members) >= most
-
-    def pass_by(self) -> None:
-        """A request was let in: an open group is not put off for ever."""
-        self.passed += 1
-        if self.passed >= self.PATIENCE:
-            self.end_group()
-
-    def is_open(self) -> bool:
-        return self.group is not None and not self.away
-
-    def end_group(self) -> None:
-        if self.is_open():
-            self.send_away(self.group.commit, self.ended)
-
-    def ended(self, failure: Optional[Exception]) -> None:
+    def ended(self, group: Group, members: list, failure: Optional[Exception]) -> None:
         """All of it is on the disk, or nothing. If that is because one work failed
-        halfway, the others are done again, each in a transaction of its own. The disk
-        has the next group to write while this one is answered."""
-        group, members = self.group, self.members
-        self.group, self.members, self.away = None, [], False
-        self.alone = max(0, self.alone - 1)
+        halfway, the others are done again. The disk has the next group to write while
+        this one is answered."""
+        self.away = None
         answered, again = [], []
         for channel, outcome in members:
-            undone = group.spoiled and not failure
-            if undone and outcome.error is not group.spoiled:
+            if group.spoiled and not failure and outcome.error is not group.spoiled:
                 again.append(channel)
             elif failure and not outcome.error:
                 answered.append((channel, Outcome(None, failure)))
             else:
                 answered.append((channel, outcome))
-        self.alone += len(again)
         self.waiting.extendleft(reversed(again))
         self.go_on()
-        self.end_group()
         for channel, outcome in answered:
             self.answer(channel, outcome)
 
@@ -6434,75 +6414,61 @@ class Lane:
 
     LONGEST = 30  # seconds
 
-    def __init__(self, name: str, threads: int, app: Api):
+    def __init__(self, name: str, threads: int, app: Api, server: "Server"):
         self.name, self.app = name, app
         self.for_workspace, self.for_key = max(1, threads // 2), 2
-        self.waiting, self.ending = deque(), False
-        self.running = []  # channels that a thread has in hand
-        self.changed = threading.Condition()
-        self.threads = [
-            threading.Thread(target=self.run, name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
-        ]
+        self.free = [Worker(server, f"{name}-{number}") for number in range(threads)]
+        self.running, self.waiting = [], []  # channels
 
     def put(self, channel: Channel) -> None:
-        with self.changed:
+        if not (self.free and self.has_share(channel)):
             self.waiting.append(channel)
-            self.changed.notify()
+            return
+        worker = self.free.pop()
+        self.running.append(channel)
+        channel.request.taken_at = time.monotonic()
+        ended = functools.partial(self.ended, channel, worker)
+        worker.do(functools.partial(self.serve, channel), ended)
 
-    def end(self) -> None:
-        with self.changed:
-            self.ending = True
-            self.changed.notify_all()
-
-    def run(self) -> None:
-        while (channel := self.take()) is not None:
-            request = channel.request
-            try:
-                # Not before: 15 threads at rest would hold 2 MB for theirs.
-                request.connection = self.app.store.reading.connection()
-                self.serve(channel, request.environ)
-            except Exception as err:
-                log_failure("server", err)
-            with self.changed:
-                self.running.remove(channel)
-                self.changed.notify_all()
-            channel.server.put(channel.finish)
-
-    def take(self) -> Optional[Channel]:
-        with self.changed:
-            while not self.ending:
-                for channel in self.waiting:
-                    if self.has_share(channel.request.environ["contactapi.caller"]):
-                        self.waiting.remove(channel)
-                        channel.request.taken_at = time.monotonic()
-                        self.running.append(channel)
-                        return channel
-                self.changed.wait()
-
-    def has_share(self, caller: Caller) -> bool:
-        environs = [channel.request.environ for channel in self.running]
-        others = [environ["contactapi.caller"] for environ in environs]
+    def has_share(self, channel: Channel) -> bool:
+        caller, *others = (
+            one.request.environ["contactapi.caller"] for one in (channel, *self.running)
+        )
         of_workspace = sum(other.workspace == caller.workspace for other in others)
         of_key = sum(other.ref == caller.ref for other in others)
         return of_workspace < self.for_workspace and of_key < self.for_key
 
-    def serve(self, channel: Channel, environ: dict) -> None:
-        """The answer is sent from here, too: it may be large, or a stream."""
-        environ["contactapi.lane"] = self.name
+    def serve(self, channel: Channel) -> None:
+        """The worker's part. The answer is sent from there, too: it may be large, or a
+        stream."""
+        request = channel.request
+        # Not before: 15 threads at rest would hold 2 MB for theirs.
+        request.connection = self.app.store.reading.connection()
+        request.environ["contactapi.lane"] = self.name
         if channel.connected:
-            channel.request.answer = self.app.whole_answer(environ)
+            request.answer = self.app.whole_answer(request.environ)
             channel.service()
+
+    def ended(
+        self, channel: Channel, worker: Worker, failure: Optional[Exception]
+    ) -> None:
+        if failure:
+            log_failure("server", failure)
+        self.running.remove(channel)
+        self.free.append(worker)
+        channel.finish()
+        waiting, self.waiting = self.waiting, []
+        for channel in waiting:
+            self.put(channel)
 
     def end_overdue(self, now: float) -> None:
         """Ends what runs too long, or for a client that has gone."""
-        with self.changed:
-            for channel in self.running:
-                request = channel.request
-                if now - request.taken_at > self.LONGEST or channel.is_gone():
-                    request.environ["contactapi.ended"] = True
-                    if request.connection:
-                        request.connection.interrupt()
+        for channel in self.running:
+            request = channel.request
+            if now - request.taken_at > self.LONGEST or channel.is_gone():
+                request.environ["contactapi.ended"] = True
+                if request.connection:
+                    request.connection.interrupt()
 
 
 # -- the server
@@ -6665,15 +6631,17 @@ class Server(TcpWSGIServer):
     def turn(self, seconds: float) -> None:
         self.pulled = False  # first: what is put from here on wakes it
         writer = self.task_dispatcher.writer
-        if writer.is_open() or not self.tasks.empty():
+        if writer.has_more() or not self.tasks.empty():
             seconds = 0
         elif self.held:
             seconds = min(seconds, max(0, self.held[0][0] - time.monotonic()))
         heard = self.poll(seconds)
         self.pulled = True
         self.send_held()
-        if not (self.work() or heard):
-            writer.end_group()
+        idle = not (self.work() or heard)
+        if idle or writer.is_late():
+            writer.go_on()
+        if idle:
             flush_log()
 
     def work(self) -> int:
