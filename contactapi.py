@@ -6419,24 +6419,26 @@ class Lane:
         self.for_workspace, self.for_key = max(1, threads // 2), 2
         self.free = [Worker(server, f"{name}-{number}") for number in range(threads)]
         self.running, self.waiting = [], []  # channels
+        self.shares = Counter()  # of workspaces and keys in what runs
 
     def put(self, channel: Channel) -> None:
-        if not (self.free and self.has_share(channel)):
+        if self.free and self.has_share(channel):
+            self.begin(channel)
+        else:
             self.waiting.append(channel)
-            return
+
+    def has_share(self, channel: Channel) -> bool:
+        workspace, key = share_of(channel)
+        enough = self.shares[workspace] < self.for_workspace
+        return enough and self.shares[key] < self.for_key
+
+    def begin(self, channel: Channel) -> None:
         worker = self.free.pop()
         self.running.append(channel)
+        self.shares += Counter(share_of(channel))
         channel.request.taken_at = time.monotonic()
         ended = functools.partial(self.ended, channel, worker)
         worker.do(functools.partial(self.serve, channel), ended)
-
-    def has_share(self, channel: Channel) -> bool:
-        caller, *others = (
-            one.request.environ["contactapi.caller"] for one in (channel, *self.running)
-        )
-        of_workspace = sum(other.workspace == caller.workspace for other in others)
-        of_key = sum(other.ref == caller.ref for other in others)
-        return of_workspace < self.for_workspace and of_key < self.for_key
 
     def serve(self, channel: Channel) -> None:
         """The worker's part. The answer is sent from there, too: it may be large, or a
@@ -6456,10 +6458,12 @@ class Lane:
             log_failure("server", failure)
         self.running.remove(channel)
         self.free.append(worker)
+        self.shares -= Counter(share_of(channel))
         channel.finish()
-        waiting, self.waiting = self.waiting, []
-        for channel in waiting:
-            self.put(channel)
+        following = next(filter(self.has_share, self.waiting), None)
+        if following:
+            self.waiting.remove(following)
+            self.begin(following)
 
     def end_overdue(self, now: float) -> None:
         """Ends what runs too long, or for a client that has gone."""
@@ -6469,6 +6473,12 @@ class Lane:
                 request.environ["contactapi.ended"] = True
                 if request.connection:
                     request.connection.interrupt()
+
+
+def share_of(channel: Channel) -> tuple:
+    """The workspace and the key that a request counts for."""
+    caller = channel.request.environ["contactapi.caller"]
+    return caller.workspace, caller.ref
 
 
 # -- the server
