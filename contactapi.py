@@ -501,10 +501,6 @@ class Forbidden(ApiError):
     status, code = 403, "forbidden"
 
 
-class CaptchaFailed(ApiError):
-    status, code = 403, "captcha_failed"
-
-
 class NotFound(ApiError):
     status, code = 404, "not_found"
     message = "there is no such path"
@@ -517,11 +513,6 @@ class MethodNotAllowed(ApiError):
 
 class Conflict(ApiError):
     status, code = 409, "conflict"
-
-
-class Gone(ApiError):
-    status, code = 410, "gone"
-    message = "send the form once more: this link is older than 7 days, or not whole"
 
 
 class PayloadTooLarge(ApiError):

@@ -23,8 +23,8 @@ from contactapi import (
     HELD,
     SPAM,
     Api,
+    ApiError,
     Caller,
-    CaptchaFailed,
     Config,
     Gate,
     InvalidRequest,
@@ -62,6 +62,10 @@ class Spent(peewee.Model):
 
 
 MODELS = (Spent,)
+
+
+class CaptchaFailed(ApiError):
+    status, code = 403, "captcha_failed"
 
 
 def setup(app: Api, services: Services, config: Config) -> None:

@@ -19,8 +19,8 @@ from contactapi import (
     JSON_MEDIA,
     UNCONFIRMED,
     Api,
+    ApiError,
     Caller,
-    Gone,
     InvalidRequest,
     RateLimited,
     SubmissionRow,
@@ -40,6 +40,11 @@ CONFIRM = "confirm"
 TOKEN = re.compile(f"({BASE32_UID.pattern})-([0-9a-f]{{1,12}})-([0-9a-f]{{32}})")
 WEEK = 7 * DAY  # for so long a link is good, and shows its success
 FOR_EVER = 2**62
+
+
+class Gone(ApiError):
+    status, code = 410, "gone"
+    message = "send the form once more: this link is older than 7 days, or not whole"
 
 
 def add_confirmation(office: Office) -> None:

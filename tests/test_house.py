@@ -1,6 +1,7 @@
 """The order of the file, and what the README says of it."""
 
 import ast
+import importlib
 import itertools
 import re
 import subprocess
@@ -247,9 +248,13 @@ def test_the_readme_names_every_command_and_every_code():
         assert f"python contactapi.py {command}" in README
     for action in ("create", "update", "list", "test|delete"):
         assert f"python contactapi.py webhooks {action}" in README
+    files = SOURCE.with_name("extras").glob("[!_]*.py")
+    extras = [importlib.import_module(f"extras.{file.stem}") for file in files]
     used = {
         error.code
-        for error in vars(contactapi).values()
+        for module in (contactapi, *extras)
+        for error in vars(module).values()
         if isinstance(error, type) and issubclass(error, contactapi.ApiError)
     }
+    assert {"captcha_failed", "gone", "not_found"} <= used
     assert all(f"`{code}`" in README for code in used)
