@@ -5506,16 +5506,12 @@ def add_import(
         if read_media() not in medias:
             raise UnsupportedMediaType(f"send {medias[0]}")
         lines = read(request.environ["wsgi.input"], kind.key, records.longest_line)
-        return NativeWire.report(import_all(records, caller, lines))
-
-
-def import_all(records: Records, caller: Caller, lines: Iterator[Line]) -> Report:
-    server, report = request.environ.get("contactapi.server"), Report()
-    for report in records.import_lines(caller, lines):
-        if server and server.stopping:
-            done = report.created + report.updated + report.failed
-            raise Unavailable(f"the server stops after {done} lines: send it again")
-    return report
+        server, report = request.environ.get("contactapi.server"), Report()
+        for report in records.import_lines(caller, lines):
+            if server and server.stopping:
+                done = report.created + report.updated + report.failed
+                raise Unavailable(f"the server stops after {done} lines: send it again")
+        return NativeWire.report(report)
 
 
 def add_read(app: Api, wire: type, records: Records) -> None:
