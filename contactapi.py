@@ -3913,7 +3913,8 @@ class Calls(Listed):
 
 class Services:
     """Everything that stands on one open database. Extras add to `hourly` what is done
-    every hour, to `nightly` functions of the date; `outbox` is None without its own."""
+    every hour, to `nightly` functions of the date, to `workers` threads that a server
+    starts and stops."""
 
     def __init__(self, config: Config, wire: Any, clock: Callable, ticker: Callable):
         store = self.store = open_database(config.database_url)
@@ -3923,9 +3924,9 @@ class Services:
         base = store, events, clock, config.max_body
         self.records = {kind.plural: Records(kind, *base) for kind in KINDS}
         self.submissions = Submissions(self.keys, self.contacts)
-        self.calls, self.outbox = Calls(config, self.contacts), None
+        self.calls = Calls(config, self.contacts)
         self.hourly = [self.submissions.expire, self.calls.forget]
-        self.nightly = []
+        self.nightly, self.workers = [], []
 
     @property
     def contacts(self) -> Records:
@@ -6874,9 +6875,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, stop)
     give_memory_back()  # what the start took
     announce(services, url_of(sock))
-    threads = [Housekeeper(config, services)]
-    if services.outbox and services.outbox.senders:
-        threads.append(services.outbox.worker())
+    threads = [Housekeeper(config, services), *services.workers]
     for thread in threads:
         thread.start()
     server.run()

@@ -1,5 +1,6 @@
 """The outbox: a durable queue of what is to be sent, in the tables `delivery` and
-`endpoint`. Extras put senders into it; the server runs its worker if there are any."""
+`endpoint`. Extras put senders into it; a server runs its worker, which ends at once if
+there are none."""
 
 import random
 import threading
@@ -81,6 +82,7 @@ def listen(services: Services) -> None:
     outbox = Outbox(services.store, services.calls.clock)
     services.outbox = outbox
     services.hourly.append(outbox.expire)
+    services.workers.append(outbox.worker())
 
 
 class Outbox:

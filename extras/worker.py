@@ -22,6 +22,8 @@ class Worker(threading.Thread):
         self.places = threading.Semaphore(self.MOST)
 
     def run(self) -> None:
+        if not self.outbox.senders:
+            return
         self.safely(self.outbox.begin)
         while not self.stopped:
             self.outbox.wake.wait(1)  # something may have become due, or another's
