@@ -251,6 +251,16 @@ def failure(answer):
     return answer.status_int, error["code"], error.get("param")
 
 
+def every_error():
+    """The class of each answer that is no success, those of extras among them."""
+    classes = [contactapi.ApiError]
+    for extra in contactapi.EXTRAS:
+        extra.load()
+    for one in classes:
+        classes.extend(one.__subclasses__())
+    return classes
+
+
 def shows(answer, expected):
     """Whether each of these fields is in the answer."""
     return {name: answer.json.get(name) for name in expected} == expected

@@ -1,7 +1,6 @@
 """The order of the file, and what the README says of it."""
 
 import ast
-import importlib
 import itertools
 import re
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import pytest
 
 import contactapi
-from client import SOURCE
+from client import SOURCE, every_error
 from contactapi import EXTRAS, Config
 
 ###############################################################################
@@ -248,13 +247,6 @@ def test_the_readme_names_every_command_and_every_code():
         assert f"python contactapi.py {command}" in README
     for action in ("create", "update", "list", "test|delete"):
         assert f"python contactapi.py webhooks {action}" in README
-    files = SOURCE.with_name("extras").glob("[!_]*.py")
-    extras = [importlib.import_module(f"extras.{file.stem}") for file in files]
-    used = {
-        error.code
-        for module in (contactapi, *extras)
-        for error in vars(module).values()
-        if isinstance(error, type) and issubclass(error, contactapi.ApiError)
-    }
+    used = {error.code for error in every_error()}
     assert {"captcha_failed", "gone", "not_found"} <= used
     assert all(f"`{code}`" in README for code in used)
