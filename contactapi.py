@@ -808,8 +808,12 @@ def parse_json(raw: bytes, levels: int) -> Any:
     deeper than `levels`. InvalidRequest for anything else."""
     try:
         value = DECODER.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:
+            dump(value).encode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequest("the body is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise InvalidRequest("a \\u escape is half of a surrogate pair") from None
     except RecursionError:
         raise InvalidRequest(f"JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as err:
@@ -819,8 +823,6 @@ def parse_json(raw: bytes, levels: int) -> Any:
     # Fewer brackets than levels allowed need no look.
     if raw.count(b"{") + raw.count(b"[") > levels and deeper(value, levels):
         raise InvalidRequest(f"JSON is nested deeper than {MAX_DEPTH} levels")
-    if b"\\u" in raw:
-        refuse_surrogates(value)
     return value
 
 
@@ -829,13 +831,6 @@ def deeper(value: Any, levels: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(deeper(item, levels - 1) for item in inner)
-
-
-def refuse_surrogates(value: Any) -> None:
-    try:
-        dump(value).encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidRequest("a \\u escape is half of a surrogate pair") from None
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
