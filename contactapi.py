@@ -579,8 +579,8 @@ def ascii_host(host: str) -> str:
     return ".".join(map(ascii_label, labels))
 
 
-def host_of(text: str) -> str:
-    """The same, "" for what is no host."""
+def spelled_host(text: str) -> str:
+    """As browsers send it, "" for what is no host."""
     try:
         return ascii_host(text)
     except ValueError:
@@ -687,7 +687,7 @@ def is_email(text: str) -> bool:
         and is_made_of(domain, ("L", "M", "N"), "-_.")
         and len(labels) >= 2
         and all(label and label == label.strip("-") for label in labels)
-        and host_of(domain) != ""
+        and spelled_host(domain) != ""
     )
 
 
@@ -1223,7 +1223,7 @@ def clean_rule_host(text: str, shown: str) -> str:
             f"{shown} has an empty label: give example.com, or *.example.com for all "
             "that is below it"
         )
-    host = host_of(text.removeprefix(star))
+    host = spelled_host(text.removeprefix(star))
     if not can_be_host(host) or (star and is_address(host)):
         raise ValueError(f"{shown} is no domain: give example.com or 127.0.0.1")
     return star + host
@@ -1270,8 +1270,8 @@ def origin_of(text: str) -> Optional[tuple]:
     match = ORIGIN.match(text)
     if not match or len(match[2]) > 253:
         return None
-    host, port = host_of(match[2]), match[3] or DEFAULT_PORT.get(match[1].lower(), "")
-    return (host, port) if host else None
+    host, usual = spelled_host(match[2]), DEFAULT_PORT.get(match[1].lower(), "")
+    return (host, match[3] or usual) if host else None
 
 
 def rules_of_origin(url: Optional[str]) -> tuple:
