@@ -5027,8 +5027,6 @@ class Api(Bottle):
             made = made.encode() if len(made) < PIECE else in_pieces(made)
         body = self._cast(made)
         if environ["REQUEST_METHOD"] == "HEAD" or response.status_code in (204, 304):
-            if hasattr(body, "close"):
-                body.close()
             body = []
         headers = response.headerlist + self.common_headers(environ)
         return response.status_line, headers, body
@@ -5083,14 +5081,11 @@ class Api(Bottle):
         limit, path = self.body_limit(environ), environ["PATH_INFO"].rstrip("/")
         if where := self.where_to_put(path):
             return NotFound(where)
-        needs = self.large.get(path)
-        if not needs or limit == LARGE_BODY:
-            message = f"the body is larger than {limit} bytes, which this takes"
-            return PayloadTooLarge(message)
-        return PayloadTooLarge(
-            f"a body larger than {limit} bytes, up to {LARGE_BODY}, needs a valid key "
-            f"with {' and '.join(needs)} in the header"
-        )
+        message, needs = f"the body is larger than {limit} bytes", self.large.get(path)
+        if needs and limit < LARGE_BODY:
+            permissions = " and ".join(needs)
+            message += f"; up to {LARGE_BODY} need a valid key with {permissions}"
+        return PayloadTooLarge(message)
 
     def body_limit(self, environ: dict) -> int:
         """How many bytes this request's body may have: by its path and, where that
@@ -5146,8 +5141,7 @@ class Api(Bottle):
             response.set_header(name, value)
         wire = wire_of(request.path)
         if wire.as_pages and wants_page():
-            status = response.status_line[4:]
-            title = "Not sent" if request.method == "POST" else status
+            title = "Not sent" if request.method == "POST" else response.status_line[4:]
             caller = request.environ.get("contactapi.caller")
             return page_of(title, err.message, link_back(caller))
         return wire.error(err)
