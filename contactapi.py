@@ -2886,7 +2886,7 @@ class Listed:
         for (workspace,) in self.store.rows("SELECT id FROM workspace"):
             yield operator("retention", workspace)
 
-    def _room(self, workspace: int, wanted: Any = (None,)) -> list:
+    def _room(self, workspace: int, wanted: Any = (None,)) -> Iterator[tuple]:
         """(id, uid, created_at) for each new row: the place in line that it wants (None
         is now) or, where that is taken, one behind it."""
         now = self._now()
@@ -2900,7 +2900,7 @@ class Listed:
         if taken or len(set(places)) < len(places):
             places = self._places(workspace, places, {place for (place,) in taken})
         uids = self.store.uids.make(number, len(places))
-        return list(zip(itertools.count(number), uids, places))
+        return zip(itertools.count(number), uids, places)
 
     def _places(self, workspace: int, wanted: list, taken: set) -> list:
         """A free one for each: the one wanted or, where that is taken, the one behind
