@@ -112,3 +112,13 @@ def test_a_place_is_found_behind_a_thousand_seconds_that_are_used_up(free):
     )
     assert counts(upload(free, jsonl(*lines))) == (1201, 0, 0, [])
     assert places(free)[-1] == "2026-07-04T09:20:00.000000Z"
+
+
+def test_what_is_larger_than_may_be_written_now_may_be_left_as_it_is(free):
+    (ref,) = free.add("ada@example.com", notes="n" * 2000)
+    free.services.contacts.max_body = 1024
+    for body in ({}, {"email": "ada@example.com"}, {"notes": "n" * 2000}):
+        assert free.patch(ref, body).status_int == 200
+    assert counts(upload(free, jsonl({"email": "ada@example.com"}))) == (0, 1, 0, [])
+    assert free.patch(ref, {"plan": "pro"}).status_int == 413
+    assert free.patch(ref, {"notes": "n"}).status_int == 200
