@@ -2856,15 +2856,14 @@ class Listed:
 
         return work
 
-    def drags(self, workspace: int, uid: Optional[str]) -> bool:
-        """Whether so much goes with a record that its deletion is not short."""
-        row = self.belongings and uid and self.find_uid(workspace, uid)
+    def drags(self, workspace: int, row: Any) -> bool:
+        """Whether so much goes with a row that its deletion is not short."""
         what = self.kind, workspace, row
-        return bool(row) and any(one.has_many(*what) for one in self.belongings)
+        return any(one.has_many(*what) for one in self.belongings)
 
-    def lighten(self, workspace: int, uid: Optional[str]) -> None:
-        """Erases what goes with a record that is to be deleted, by parts."""
-        what = self.kind, workspace, self.get(workspace, uid)
+    def lighten(self, workspace: int, row: Any) -> None:
+        """Erases what goes with a row that is to be deleted, by parts."""
+        what = self.kind, workspace, row
         for one in self.belongings:
             self.store.write_by_parts(functools.partial(one.erase_some, *what))
 
@@ -5353,12 +5352,12 @@ def add_listed(app: Api, listed: Listed) -> None:
     @app.delete(f"{base}/<ref>", needs=(kind.write,))
     def delete_record(caller: Caller, ref: str) -> Write:
         uid = kind.uid(ref)
-        if listed.drags(caller.workspace, uid):
+        what = caller.workspace, listed.get(caller.workspace, uid)
+        if listed.drags(*what):
             go_to("long")
-            listed.lighten(caller.workspace, uid)
+            listed.lighten(*what)
         work = listed.delete(caller, uid)
-        look = functools.partial(listed.get, caller.workspace, uid)
-        return Write(work, lambda _: NativeWire.deleted(kind, uid), look)
+        return Write(work, lambda _: NativeWire.deleted(kind, uid))
 
     def lines(workspace: int, filters: tuple) -> Iterator[str]:
         return jsonl_file(kind, listed.oldest_first(workspace, filters))
