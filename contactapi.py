@@ -5919,60 +5919,61 @@ class Body:
 
     completed = False
     size = 0
-    longest = 1024  # bytes of a line: a size with its extensions, or a chunk's end
 
     def __init__(self, length: int):
         self.file = tempfile.SpooledTemporaryFile(2**19)  # noqa: SIM115
-        self.chunked = length < 0
-        self.left = max(0, length)  # bytes of it, or of the chunk in hand, to come
+        self.data, self.at = b"", 0  # what has come, and how far it was read
         self.line = bytearray()  # what has come of the line in hand
-        self.read_line = self.read_size
+        self.reading = self.read_chunks() if length < 0 else self.read_bytes(length)
 
     def received(self, data: bytes) -> int:
         """How many of these bytes are the body's."""
-        at = 0
-        while at < len(data) and not self.completed:
-            at = self.take_bytes(data, at) if self.left else self.take_line(data, at)
-        return at
+        self.data, self.at = data, 0
+        self.completed = next(self.reading, True)
+        return self.at
 
-    def take_bytes(self, data: bytes, at: int) -> int:
-        count = self.file.write(data[at : at + self.left])
-        self.size += count
-        self.left -= count
-        self.completed = not (self.left or self.chunked)
-        return at + count
+    # Each of these yields False where it needs more data.
 
-    def take_line(self, data: bytes, at: int) -> int:
-        most = at + self.longest - len(self.line)
-        end = data.find(b"\n", at, most) + 1 or min(most, len(data))
-        self.line += data[at:end]
-        if self.line.endswith(b"\n"):
-            line, self.line = bytes(self.line), bytearray()
-            self.read_line(line)
-        elif len(self.line) == self.longest:
-            raise InvalidRequest("a line between the chunks is too long")
-        return end
+    def read_chunks(self) -> Iterator[bool]:
+        while True:
+            match = CHUNK_SIZE.fullmatch((yield from self.read_line(1024)))
+            if not match:
+                raise InvalidRequest("the size of a chunk cannot be read")
+            size = int(match[1], 16)
+            if not size:
+                break
+            yield from self.read_bytes(size)
+            if (yield from self.read_line(1024)) != b"\r\n":
+                raise InvalidRequest("a chunk is longer than its size")
+        # Trailers are read past: nothing here asks for one.
+        longest = 32768
+        while (line := (yield from self.read_line(longest))) != b"\r\n":
+            longest -= len(line)
+            if not FIELD.fullmatch(line.removesuffix(b"\r\n")):
+                raise InvalidRequest("a trailer cannot be read")
 
-    def read_size(self, line: bytes) -> None:
-        match = CHUNK_SIZE.fullmatch(line)
-        if not match:
-            raise InvalidRequest("the size of a chunk cannot be read")
-        self.left = int(match[1], 16)
-        self.read_line = self.read_end
-        if not self.left:
-            self.longest, self.read_line = 32768, self.read_trailer  # all trailers
+    def read_bytes(self, count: int) -> Iterator[bool]:
+        while count:
+            written = self.file.write(self.data[self.at : self.at + count])
+            self.at += written
+            self.size += written
+            count -= written
+            if count:
+                yield False
 
-    def read_end(self, line: bytes) -> None:
-        if line != b"\r\n":
-            raise InvalidRequest("a chunk is longer than its size")
-        self.read_line = self.read_size
-
-    def read_trailer(self, line: bytes) -> None:
-        """Trailers are read past: nothing here asks for one."""
-        self.completed = line == b"\r\n"
-        self.longest -= len(line)
-        if not self.completed and not FIELD.fullmatch(line.removesuffix(b"\r\n")):
-            raise InvalidRequest("a trailer cannot be read")
+    def read_line(self, longest: int) -> Iterator[bool]:
+        """Returns it, with its end."""
+        self.line = bytearray()
+        while True:
+            most = self.at + longest - len(self.line)
+            end = self.data.find(b"\n", self.at, most) + 1 or min(most, len(self.data))
+            self.line += self.data[self.at : end]
+            self.at = end
+            if self.line.endswith(b"\n"):
+                return bytes(self.line)
+            if len(self.line) == longest:
+                raise InvalidRequest("a line between the chunks is too long")
+            yield False
 
 
 # -- connections
@@ -6032,7 +6033,9 @@ class Channel(HTTPChannel):
     def parse(self) -> None:
         """Bytes to the next request, some kilobytes of a head at a time: what is left
         is copied for each (a body goes as a whole)."""
-        while self.unread and not (self.in_hand or self.unsent):
+        if self.close_when_flushed and not (self.in_hand or self.unsent):
+            self.half_close()
+        while self.connected and self.unread and not (self.in_hand or self.unsent):
             if self.request is None:
                 environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
                 self.request = Parser(self.server.application, environ)
@@ -6053,13 +6056,7 @@ class Channel(HTTPChannel):
         """The request in hand has its answer: on to the next."""
         self.request.close()
         self.request = None
-        self.go_on()
-
-    def go_on(self) -> None:
-        if self.close_when_flushed and not (self.in_hand or self.unsent):
-            self.half_close()
-        if self.connected:
-            self.parse()
+        self.parse()
 
     def half_close(self) -> None:
         """Closing while a client still sends would reset the connection, and lose it
@@ -6077,11 +6074,10 @@ class Channel(HTTPChannel):
         self.server.application.log(environ, status, headers)  # be the client gone
         try:
             self.send_answer(environ, status, headers, body)
-        except ClientDisconnected:
-            self.close_when_flushed = True
         except Exception as err:
-            log_failure(environ["contactapi.id"], err)
             self.close_when_flushed = True
+            if not isinstance(err, ClientDisconnected):
+                log_failure(environ["contactapi.id"], err)
         finally:
             if hasattr(body, "close"):
                 body.close()
@@ -6089,12 +6085,16 @@ class Channel(HTTPChannel):
     def send_answer(self, environ: dict, status: str, headers: list, body: Any) -> None:
         length = next((int(v) for name, v in headers if name == "Content-Length"), None)
         self.streams = length is None and status[:3] not in ("204", "304")
-        chunked = self.streams and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        refused = self.request.error is not None
-        last = self.streams or refused or self.is_last(environ)
+        old = environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+        chunked = self.streams and not old
+        last = self.streams or bool(self.request.error) or self.is_last(environ)
+        if chunked:
+            headers.append(("Transfer-Encoding", "chunked"))
+        if last or old:
+            headers.append(("Connection", "close" if last else "Keep-Alive"))
         if (length or 0) > 2**16:
             self.server.make_room(length)
-        data = head_of(environ["SERVER_PROTOCOL"], status, headers, chunked, last)
+        data = head_of(environ["SERVER_PROTOCOL"], status, headers)
         for part in filter(None, body):
             part = b"%x\r\n%b\r\n" % (len(part), part) if chunked else part
             self.write_soon(data + part)
@@ -6144,7 +6144,7 @@ class Channel(HTTPChannel):
         with self.outbuf_lock:
             self.flush()
             self.outbuf_lock.notify()
-        self.go_on()
+        self.parse()
 
     def handle_error(self) -> None:
         """Waitress would log what was sent, and by whom."""
@@ -6185,10 +6185,6 @@ class Channel(HTTPChannel):
         except (OSError, AttributeError):  # nothing yet; or gone
             return None
 
-    def at_rest(self) -> bool:
-        """Nothing is being received, worked on or sent."""
-        return not (self.request or self.unsent or self.has_more())
-
     def overdue(self, now: float, short: bool) -> bool:
         """A head may take 30 s to arrive, 5 s when connections are short; a body longer
         by what its bytes take at 16 KiB/s."""
@@ -6222,18 +6218,10 @@ class Channel(HTTPChannel):
         return count[0]
 
 
-def head_of(
-    protocol: str, status: str, headers: list, chunked: bool, last: bool
-) -> bytes:
+def head_of(protocol: str, status: str, headers: list) -> bytes:
     """An answer's first bytes. No value has a line end: Bottle refuses one."""
     lines = [f"{protocol} {status}", *[f"{name}: {value}" for name, value in headers]]
     lines += ["Server: contactapi", f"Date: {http_date(int(time.time()))}"]
-    if chunked:
-        lines.append("Transfer-Encoding: chunked")
-    if last:
-        lines.append("Connection: close")
-    elif protocol == "HTTP/1.0":
-        lines.append("Connection: Keep-Alive")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -6671,13 +6659,14 @@ class Server(TcpWSGIServer):
         self.accept_waiting()
         began, writer = time.monotonic(), self.task_dispatcher.writer
         while self.active_channels or writer.away or not self.tasks.empty():
-            if time.monotonic() - began > 6:
+            seconds = time.monotonic() - began
+            if seconds > 6:
                 break
             self.turn(0.02)
-            late = time.monotonic() - began > 5
+            writer.go_on()
             for channel in list(self.active_channels.values()):
-                silent = channel.at_rest() or (late and not channel.in_hand)
-                if silent or (channel.in_hand and channel.streams):
+                at_rest = not (channel.request or channel.unsent or channel.has_more())
+                if at_rest or (channel.streams if channel.in_hand else seconds > 5):
                     channel.handle_close()
         for channel in list(self.active_channels.values()):
             channel.handle_close()
