@@ -45,8 +45,7 @@ from urllib.parse import quote
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-import processes  # noqa: E402 - found by the line above
-from processes import (  # noqa: E402
+from processes import (  # noqa: E402 - found by the line above
     Server,
     environment,
     make_key,
@@ -851,7 +850,7 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if options.server:
-        processes.SCRIPT = options.server.resolve()
+        Server.script = options.server.resolve()
     outcomes = {name: [] for name in options.only}
     with tempfile.TemporaryDirectory(prefix="contactapi-attacks-") as name:
         folder = Path(name)
