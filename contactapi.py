@@ -6242,8 +6242,6 @@ class Dispatcher:
         self.workers = [self.writer.worker]
         for lane in self.lanes.values():
             self.workers += lane.free
-        for worker in self.workers:
-            worker.start()
 
     def serve(self, channel: Channel) -> None:
         request = channel.request
@@ -6261,7 +6259,7 @@ class Dispatcher:
         for worker in self.workers:
             worker.errands.put(None)
         deadline = time.monotonic() + seconds
-        for worker in self.workers:
+        for worker in filter(Worker.is_alive, self.workers):
             worker.join(max(0, deadline - time.monotonic()))
 
     def is_busy(self) -> bool:
@@ -6269,7 +6267,8 @@ class Dispatcher:
 
 
 class Worker(threading.Thread):
-    """Does one errand at a time, and has the main thread go on with what came of it."""
+    """Does one errand at a time, and has the main thread go on with what came of it.
+    It starts with the first."""
 
     def __init__(self, server: "Server", name: str):
         super().__init__(name=name, daemon=True)
@@ -6279,6 +6278,8 @@ class Worker(threading.Thread):
     def do(self, work: Callable, next_step: Callable) -> None:
         """`next_step` gets what `work` raised, or None."""
         self.errands.put((work, next_step))
+        if self.ident is None:
+            self.start()
 
     def run(self) -> None:
         while (errand := self.errands.get()) is not None:
