@@ -1811,7 +1811,7 @@ class Store:
         own = {"cache_size": -8192, "busy_timeout": 0, "journal_mode": "wal"}
         self.writing = Database(path, shared=True, **own)
         self.pen = threading.Lock()  # who has it may use `writing`
-        self.own = threading.local()  # .writes, in a thread that has the pen in hand
+        self.own = threading.local()  # .database, of a thread that has had the pen
         self.patience = self.BUSY_SECONDS
         self.after = set()  # what is called once what was written is on the disk
         self.closed = False
@@ -1821,11 +1821,11 @@ class Store:
     @property
     def writes(self) -> bool:
         """Whether this thread is inside a work."""
-        return getattr(self.own, "writes", False)
+        return self.database is self.writing
 
     @property
     def database(self) -> Database:
-        return self.writing if self.writes else self.reading
+        return getattr(self.own, "database", self.reading)
 
     def run(self, sql: str, params: tuple = ()) -> sqlite3.Cursor:
         return self._ask(lambda it: it.execute(sql, params))
@@ -1951,11 +1951,11 @@ class Store:
 
     def carry_out(self, work: Callable) -> Any:
         """work() with the pen in this thread's hand."""
-        self.own.writes = True
+        self.own.database = self.writing
         try:
             return work()
         finally:
-            self.own.writes = False
+            self.own.database = self.reading
 
     def _say(self, sql: str) -> None:
         self.carry_out(lambda: self.run(sql))
@@ -3385,13 +3385,14 @@ class SubmissionRow(NamedTuple):
     fields: str
     created_at: int
     updated_at: int
-    state: str = ""  # until it is stored
+    state: str = ""
     reason: Optional[str] = None
     confirmed_at: Optional[int] = None
     accepted_at: Optional[int] = None
     contact_number: Optional[int] = None
     words: str = ""  # until it is stored
     contact: Optional[str] = None  # the contact's uid
+    post: Optional[Post] = None  # what arrives, until it is stored
 
 
 def contact_fields(fields: dict, label: str) -> dict:
@@ -3423,12 +3424,11 @@ class Submissions(Listed):
     )
     COLUMNS = f"{OWN}, '', (SELECT uid FROM contact WHERE contact.id = contact_id)"
     ROW = SubmissionRow
-    PUT = (
-        f"INSERT INTO submission ({OWN}, words) VALUES (?{', ?' * 18}) "
-        "ON CONFLICT (id) DO UPDATE SET updated_at = excluded.updated_at, "
-        "state = excluded.state, reason = excluded.reason, "
-        "confirmed_at = excluded.confirmed_at, accepted_at = excluded.accepted_at, "
-        "contact_id = excluded.contact_id"
+    INSERT = f"INSERT INTO submission ({OWN}, words) VALUES (?{', ?' * 18})"
+    UPDATE = (
+        "UPDATE submission SET updated_at = :updated_at, state = :state, "
+        "reason = :reason, confirmed_at = :confirmed_at, accepted_at = :accepted_at, "
+        "contact_id = :contact_number WHERE id = :id"
     )
     IS_FIRST = (
         "INSERT INTO sent (hash, number, at) VALUES (?, ?, ?) ON CONFLICT (hash) "
@@ -3446,6 +3446,8 @@ class Submissions(Listed):
         super().__init__(SUBMISSIONS, contacts.store, contacts.events, contacts.clock)
         self.keys, self.contacts = keys, contacts
         self.checks, self.askers = {}, {}
+        secret = self.store.secret(b"sent twice")
+        self.same = hashlib.blake2b(key=secret, digest_size=16)
         contacts.belongings.insert(0, self)
 
     # one submission
@@ -3465,7 +3467,7 @@ class Submissions(Listed):
             row = self._arriving(caller, post, fields, words)
             if verdict.state != SPAM and not self._is_first(row, digest):
                 return self._sent_before(digest, row.created_at)
-            return self._settle(caller, row, verdict, post.visitor)
+            return self._settle(caller, row, verdict)
 
         return work
 
@@ -3564,19 +3566,17 @@ class Submissions(Listed):
 
     def _digest(self, caller: Caller, post: Post) -> bytes:
         """One for the same fields from the same visitor by the same key."""
-        said = dump(dict(sorted(post.fields.items())))
-        return self._keyed(b"sent twice", 16, caller.ref, post.visitor, said)
+        said = dump(sorted(post.fields.items()))
+        made = self.same.copy()
+        made.update("\0".join((caller.ref, post.visitor, said)).encode())
+        return made.digest()
 
     def veiled_uid(self, workspace: int, natural_key: str) -> str:
         """What an address has for an id where its contact may not be there: always the
         same, and nobody's."""
-        made = self._keyed(b"veiled ids", 26, str(workspace), natural_key)
-        return uid_digits(made).decode()
-
-    def _keyed(self, purpose: bytes, size: int, *texts: str) -> bytes:
-        """A hash of these that nobody else can make."""
-        said, secret = "\0".join(texts).encode(), self.store.secret(purpose)
-        return hashlib.blake2b(said, key=secret, digest_size=size).digest()
+        secret, said = self.store.secret(b"veiled ids"), f"{workspace}\0{natural_key}"
+        made = hashlib.blake2b(said.encode(), key=secret, digest_size=26)
+        return uid_digits(made.digest()).decode()
 
     def _verdict(self, caller: Caller, post: Post, digest: bytes) -> Verdict:
         """A token works once: what is sent again is not asked for one."""
@@ -3611,10 +3611,10 @@ class Submissions(Listed):
         [(number, uid, place)] = self._room(caller.workspace)
         whose = number, uid, caller.workspace, caller.ref, *(post.email or (None, None))
         told = post.subject, post.reply_to, post.from_name, post.page, fields
-        return SubmissionRow(*whose, *told, place, place, words=words)
+        return SubmissionRow(*whose, *told, place, place, words=words, post=post)
 
     def _settle(
-        self, caller: Caller, row: SubmissionRow, verdict: Verdict, visitor: str = ""
+        self, caller: Caller, row: SubmissionRow, verdict: Verdict
     ) -> SubmissionRow:
         """What is to be accepted is held, once, where its key asks for the person's
         confirmation."""
@@ -3627,12 +3627,12 @@ class Submissions(Listed):
             state, reason = HELD, UNCONFIRMED
         new = self._change(caller, row, state=state, reason=reason)
         if reason in self.askers:
-            self.askers[reason](new, visitor)
+            self.askers[reason](new, row.post.visitor if row.post else "")
         return new
 
     def _rule(self, caller: Caller, row: SubmissionRow) -> Caller:
         """The key by which it came; that is the caller while it arrives."""
-        return self.keys.rule(row.workspace, row.key) if row.state else caller
+        return caller if row.post else self.keys.rule(row.workspace, row.key)
 
     def _is_first(self, row: SubmissionRow, digest: bytes) -> bool:
         """Remembers it, unless the same is remembered and there still."""
@@ -3642,11 +3642,12 @@ class Submissions(Listed):
 
     def _into_contact(self, caller: Caller, row: SubmissionRow) -> tuple:
         """(the contact, the event to be told)."""
-        kept_from = row.created_at + 1 if row.state else LAST
+        kept_from = LAST if row.post else row.created_at + 1
         if self._rule(caller, row).existing == "keep":
             kept_from = FIRST
         email, most = (row.label, row.natural_key), 4 * len(row.fields) + 512
-        sent = contact_fields(load(row.fields), row.label)
+        fields = row.post.fields if row.post else load(row.fields)
+        sent = contact_fields(fields, row.label)
         return self.contacts.fill(caller, email, sent, kept_from, most)
 
     def _change(
@@ -3654,16 +3655,18 @@ class Submissions(Listed):
     ) -> SubmissionRow:
         """The row as it is stored after these changes. The log is told of them, and
         before of `told`; of what arrives not until it is accepted."""
-        new = row._replace(**changes)
+        new = row._replace(post=None, **changes)
         if new == row:
             return row
-        if row.state:
+        if row.post:
+            self.store.run(self.INSERT, new[:-2])
+        else:
             new = new._replace(updated_at=self._now())
+            self.store.run(self.UPDATE, new._asdict())
             self._count(row, -1)
-        self.store.run(self.PUT, new[:-1])
         self._count(new, 1)
         accepted = new.accepted_at != row.accepted_at
-        if row.state or accepted:
+        if accepted or not row.post:
             verb = "accepted" if accepted else "updated"
             self.events.add(*told, self._draft(verb, caller, row, new))
         return new
