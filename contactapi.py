@@ -4223,11 +4223,7 @@ class ReadWire(Wire):
 
     paths = ("/api/v1/",)
     shapes = READ_SHAPES
-
-    @staticmethod
-    def uid(ref: str) -> str:
-        """InvalidId for what is no id as this API spells it."""
-        return parse_uuid(ref)
+    uid = staticmethod(parse_uuid)
 
     @classmethod
     def record(cls, kind: Kind, row: Row) -> dict:
