@@ -2812,7 +2812,7 @@ class Report:
 
 class Listed:
     """Rows of a table that stand in line by their `created_at`, each in its workspace:
-    their places, lists and files."""
+    how one is found and deleted, their places, lists and files."""
 
     CAP, SOME = 10_000, 200  # rows that are counted, and deleted in one transaction
     COLUMNS, ROW = "", None  # what is read of a row, and what is made of it
@@ -4231,11 +4231,10 @@ class ReadWire(Wire):
         times = {"created_at": iso(row.created_at), "updated_at": iso(row.updated_at)}
         document = {**stored, kind.key: row.label, **times}
         record = {"id": uuid_of(row.uid)}
-        for name in shape.fields:
-            value = document.get(name)
-            if value is None and name in shape.fallbacks:
-                value = shape.fallbacks[name](document)
-            record[name] = value
+        record |= {name: document.get(name) for name in shape.fields}
+        for name, fallback in shape.fallbacks.items():
+            if record[name] is None:
+                record[name] = fallback(document)
         return record
 
     @classmethod
