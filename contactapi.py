@@ -1708,12 +1708,8 @@ class Kind(NamedTuple):
     def table(self) -> str:
         return self.model._meta.table_name
 
-    def split(self, document: dict) -> tuple:
-        """(label, natural key, the other fields) of a document that was sent."""
-        label, natural_key = self.clean(document.get(self.key))
-        return label, natural_key, self.others(document)
-
     def others(self, document: dict) -> dict:
+        """Its fields without the key and what is ours."""
         others = dict(document)
         for name in (*OURS, self.key):
             others.pop(name, None)
@@ -3225,7 +3221,8 @@ class Records(Listed):
 
     def _new(self, document: dict) -> New:
         """PayloadTooLarge, or what the kind says of its key."""
-        label, natural_key, fields = self.kind.split(document)
+        label, natural_key = self.kind.clean(document.get(self.kind.key))
+        fields = self.kind.others(document)
         return New(label, natural_key, fields, *self._texts(label, fields))
 
     def _texts(self, label: str, fields: dict) -> tuple:
