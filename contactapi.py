@@ -81,6 +81,7 @@ try:
         request,
         response,
     )
+    from playhouse.sqlite_ext import AutoIncrementField
     from waitress import wasyncore
     from waitress.adjustments import Adjustments
     from waitress.channel import ClientDisconnected, HTTPChannel
@@ -1520,13 +1521,6 @@ class Call(peewee.Model):
         indexes = ((("workspace", "created_at"), True),)
 
 
-class Position(peewee.AutoField):
-    """A rowid that is never used twice, though the newest row be deleted."""
-
-    def ddl(self, ctx):
-        return peewee.NodeList((super().ddl(ctx), peewee.SQL("AUTOINCREMENT")))
-
-
 class Submission(peewee.Model):
     """What one visitor sent once with a publishable key (`key`, its ref), with the
     contact that it made or changed. `label` and `natural_key` are the email, `words` is
@@ -1584,7 +1578,7 @@ class Event(peewee.Model):
     is after its history was erased: who had not read so far would never hear of it.
     One of a `submission` has no data of its own, and goes with that."""
 
-    id = Position()
+    id = AutoIncrementField()  # never used twice, though the newest be erased
     workspace = part_of(Workspace)
     type = peewee.TextField()
     record = peewee.TextField()

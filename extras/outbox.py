@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Optional
 
 import peewee
+from playhouse.sqlite_ext import AutoIncrementField
 
 from contactapi import (
     Call,
     Event,
-    Position,
     Services,
     Store,
     Submission,
@@ -40,7 +40,7 @@ class Delivery(peewee.Model):
     is sent is made of that when it is sent. `due_at` is when it is to be looked at
     next: to be sent, or, while it is being sent, as interrupted."""
 
-    id = Position()
+    id = AutoIncrementField()
     workspace = part_of(Workspace, index=False)
     sender = peewee.TextField()
     target = peewee.TextField()
