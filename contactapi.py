@@ -4407,6 +4407,12 @@ def read_json() -> dict:
     return parse_object(read_body().removeprefix(BOM))
 
 
+def read_part(*names: str) -> dict:
+    """What the request's JSON object has of these."""
+    document = read_json()
+    return {name: document[name] for name in names if name in document}
+
+
 def read_body() -> bytes:
     """413 above what this path and key may send. The environ has its true length."""
     environ, app = request.environ, request.app
@@ -5464,10 +5470,9 @@ def add_submissions(app: Api, submissions: Submissions) -> None:
 
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_submission(caller: Caller, ref: str) -> Write:
-        document, uid = read_json(), kind.uid(ref)
-        work = submissions.patch(caller, uid, document)
+        sent, uid = read_part("state"), kind.uid(ref)
+        work = submissions.patch(caller, uid, sent)
         look = functools.partial(submissions.get, caller.workspace, uid)
-        sent = {"state": document["state"]}
         return Write(work, lambda row: shown(submissions, caller, row, sent), look)
 
 
@@ -5539,14 +5544,14 @@ def add_keys_api(app: Api, keys: Keys) -> None:
 
     @app.post(base, needs=(kind.write,), lane="long")
     def create_key(caller: Caller) -> str:
-        wanted = {"type": "restricted", **read_key(("type", "permissions"))}
+        wanted = {"type": "restricted", **read_part(*CHANGEABLE, "type", "permissions")}
         key, token = keys.create(caller, **wanted)
         response.status = 201
         return EnvelopeWire.new_key(key, token)
 
     @app.route(one, "PATCH", needs=(kind.write,), lane="long")
     def update_key(caller: Caller, ref: str) -> str:
-        sent = read_key()
+        sent = read_part(*CHANGEABLE)
         key = keys.update(caller, ref, sent)
         return EnvelopeWire.data(shown(keys, caller, key, sent))
 
@@ -5557,12 +5562,6 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         ref = kind.ref(kind.uid(ref))
         others = [one for one in refs if one != ref]
         return EnvelopeWire.revoked(ref, others if children else None)
-
-
-def read_key(more: tuple = ()) -> dict:
-    """What is sent of that which can be changed, and of these."""
-    document = read_json()
-    return {n: document[n] for n in (*CHANGEABLE, *more) if n in document}
 
 
 def add_calls(app: Api, calls: Calls) -> None:
@@ -5600,8 +5599,7 @@ def add_calls(app: Api, calls: Calls) -> None:
 
     @app.route(one, "PATCH", needs=(kind.write,))
     def patch_call(caller: Caller, ref: str) -> Write:
-        document, uid = read_json(), kind.uid(ref)
-        sent = {n: document[n] for n in CALL_PROPERTIES if n in document}
+        sent, uid = read_part(*CALL_PROPERTIES), kind.uid(ref)
 
         def patched(row: CallRow) -> str:
             return EnvelopeWire.data(shown(calls, caller, row, sent))
