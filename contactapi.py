@@ -3427,7 +3427,7 @@ class Submissions(Listed):
         "EXISTS (SELECT 1 FROM submission WHERE id = number AND created_at = at)"
     )
     CHANGING = ("state", "reason", "contact", "confirmed_at")  # as it is shown
-    AGAIN = 60  # seconds within which the same is sent twice
+    AGAIN = 60 * SECOND  # within which the same is sent twice
     DOUBTFUL = (  # what goes after how many days, whatever its key says
         (f"state = '{SPAM}'", 30),
         (f"state = '{HELD}' AND reason = '{UNCONFIRMED}'", 7),
@@ -3516,7 +3516,7 @@ class Submissions(Listed):
 
     def forget_sent(self) -> None:
         """The hashes that have done their duty: nothing stays of who sent what."""
-        before = self._now() - micros(self.AGAIN)
+        before = self._now() - self.AGAIN
         if self.store.row("SELECT 1 FROM sent WHERE at < ?", (before,)):
             sql = "DELETE FROM sent WHERE at < ?"
             self.store.write(lambda: self.store.run(sql, (before,)))
@@ -3589,7 +3589,7 @@ class Submissions(Listed):
     def _sent_before(
         self, digest: bytes, now: Optional[int] = None
     ) -> Optional[SubmissionRow]:
-        since = (now or self._now()) - micros(self.AGAIN)
+        since = (now or self._now()) - self.AGAIN
         sql = "SELECT number, at FROM sent WHERE hash = ? AND at >= ?"
         first = self.store.row(sql, (digest, since))
         return first and self.find("id = ? AND created_at = ?", *first)
@@ -3627,7 +3627,7 @@ class Submissions(Listed):
 
     def _is_first(self, row: SubmissionRow, digest: bytes) -> bool:
         """Remembers it, unless the same is remembered and there still."""
-        since = row.created_at - micros(self.AGAIN)
+        since = row.created_at - self.AGAIN
         noted = self.store.run(self.IS_FIRST, (digest, row.id, row.created_at, since))
         return noted.rowcount > 0
 
