@@ -3250,17 +3250,17 @@ class Records(Listed):
 
     def _create(self, caller: Caller, news: list) -> list:
         """The rows of records that are not there yet, once they are."""
-        workspace, rows = caller.workspace, []
-        room = self._room(workspace, [new.created_at for new in news])
+        rows, values, told = [], [], []
+        room = self._room(caller.workspace, [new.created_at for new in news])
         for (number, uid, at), new in zip(room, news):
             changed_at = at if new.updated_at is None else new.updated_at
-            row = number, uid, new.label, new.natural_key, new.text, at, changed_at
-            rows.append(Row(*row))
-        values = [(*row, workspace, new.words) for row, new in zip(rows, news)]
+            row = Row(number, uid, *new[:2], new.text, at, changed_at)
+            names = [self.kind.key, *new.fields]
+            rows.append(row)
+            values.append((*row, caller.workspace, new.words))
+            told.append(self.draft("created", caller, row, names))
         self.store.run_many(self.put, values)
-        self.store.count(workspace, self.kind.name, len(rows))
-        names = ([self.kind.key, *new.fields] for new in news)
-        told = map(functools.partial(self.draft, "created", caller), rows, names)
+        self.store.count(caller.workspace, self.kind.name, len(rows))
         self.events.add(*told)
         return rows
 
