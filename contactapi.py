@@ -2796,9 +2796,6 @@ class Report:
         if len(self.warnings) < self.MOST:
             self.warnings.append({"line": line.number, "message": message})
 
-    def body(self) -> dict:
-        return dict(vars(self))
-
 
 class Listed:
     """Rows of a table that stand in line by their `created_at`, each in its workspace:
@@ -4145,7 +4142,7 @@ class NativeWire(Wire):
 
     @staticmethod
     def report(report: Report) -> str:
-        return dump(report.body())
+        return dump(vars(report))
 
 
 def submission_text(row: SubmissionRow, time: Callable) -> str:

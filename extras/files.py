@@ -55,8 +55,7 @@ def run_import(services: Services, args: argparse.Namespace) -> None:
     except OSError as err:
         raise Mistake(f"{args.file} cannot be read: {err.strerror}") from None
     print(f"{report.created} created, {report.updated} updated, {report.failed} failed")
-    body = report.body()
-    for named in body["errors"] + body["warnings"]:
+    for named in report.errors + report.warnings:
         print(f"line {named['line']}: {named['message']}", file=sys.stderr)
     if report.failed:
         raise Mistake(f"{report.failed} lines of {args.file} were not taken")
