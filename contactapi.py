@@ -83,7 +83,6 @@ try:
     )
     from playhouse.sqlite_ext import AutoIncrementField
     from waitress import wasyncore
-    from waitress.adjustments import Adjustments
     from waitress.channel import ClientDisconnected, HTTPChannel
     from waitress.server import TcpWSGIServer
     from waitress.utilities import build_http_date
@@ -5760,8 +5759,9 @@ class Parser:
     completed = False  # it is whole, or refused
     empty = False  # nothing came but blank lines
     error = None  # the ApiError that refused it
-    body = None  # the Body behind the head
-    taken, limit = 0, 0  # how many bytes that took, and how many it may have
+    file = None  # what the body is kept in, once the head has announced one
+    size, limit = 0, 0  # bytes of the body, and how many it may have
+    taken = 0  # bytes that were sent for it
     expect_continue = False  # the client waits for a word before it sends them
     read_at = 0.0  # when the last byte was read
     answer = None  # what the app made of it: it may be a Write at first
@@ -5769,8 +5769,7 @@ class Parser:
     connection = None  # that thread's, by which it can be ended
 
     def __init__(self, app: Api, environ: dict):
-        self.app, self.head = app, bytearray()
-        self.began = time.time()  # with its first byte
+        self.app, self.began = app, time.time()
         self.environ = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/",
@@ -5778,14 +5777,20 @@ class Parser:
             "wsgi.input": io.BytesIO(),
             **environ,
         }
+        self.data, self.at = b"", 0  # what has come last, and how far it was read
+        self.head = bytearray()  # what has come of it
+        self.line = bytearray()  # what has come of the line between chunks in hand
+        self.reading = self.read()
 
     def received(self, data: bytes) -> int:
         """How many of these bytes are this request's. `completed` once it is whole,
         or refused: then all of them are, for nothing is read after a refusal."""
         if self.completed:
             return 0
+        self.data, self.at = data, 0
         try:
-            return self.take_head(data) if self.body is None else self.take_body(data)
+            self.completed = next(self.reading, True)
+            return self.at
         except ApiError as err:
             self.error = err
         except OSError as err:  # the disk has no room for a large body
@@ -5795,24 +5800,93 @@ class Parser:
         self.head, self.completed = bytearray(), True
         return len(data)
 
-    def take_head(self, data: bytes) -> int:
-        known = len(self.head)
-        # Blank lines before a request are passed over (RFC 9112 section 2.2).
-        self.head += data if known else data.lstrip(b"\r\n")
-        self.empty = self.completed = not self.head
-        # The blank line at the end may have begun in what came before.
-        end = self.head.find(b"\r\n\r\n", max(0, known - 3))
-        size = len(self.head) if end < 0 else end + 4
-        if size > LONGEST_HEAD:
-            raise InvalidRequest("the header is larger than 32 KiB")
-        count = len(data) - len(self.head) + size
-        if end >= 0:
-            line, *fields = bytes(self.head[:end]).split(b"\r\n")
-            self.head = bytearray()
-            self.read_request_line(line.decode(errors="surrogateescape"))
-            self.read_fields(fields)
-            self.read_framing()
-        return count
+    # Each of these yields whenever it needs more data: whether all is read.
+
+    def read(self) -> Iterator[bool]:
+        line, *fields = yield from self.read_head()
+        self.read_request_line(line.decode(errors="surrogateescape"))
+        self.read_fields(fields)
+        length = self.read_framing()
+        if length:
+            self.limit = self.app.expect(self.environ, length)
+            expected = self.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+            old = self.environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+            self.expect_continue = expected and not old
+            self.file = tempfile.SpooledTemporaryFile(2**19)  # noqa: SIM115
+            yield False
+            yield from self.read_chunks() if length < 0 else self.read_bytes(length)
+            self.file.seek(0)
+            self.environ["CONTENT_LENGTH"] = str(self.size)
+            self.environ["wsgi.input"] = self.file
+
+    def read_head(self) -> Iterator[bool]:
+        """Returns its lines."""
+        while True:
+            known = len(self.head)
+            # Blank lines before a request are passed over (RFC 9112 section 2.2).
+            self.head += self.data if known else self.data.lstrip(b"\r\n")
+            # The blank line at the end may have begun in what came before.
+            end = self.head.find(b"\r\n\r\n", max(0, known - 3))
+            size = len(self.head) if end < 0 else end + 4
+            if size > LONGEST_HEAD:
+                raise InvalidRequest("the header is larger than 32 KiB")
+            self.at = len(self.data) - len(self.head) + size
+            if end >= 0:
+                lines = bytes(self.head[:end]).split(b"\r\n")
+                self.head = bytearray()
+                return lines
+            self.empty = not self.head
+            yield self.empty
+
+    def read_chunks(self) -> Iterator[bool]:
+        """A body in chunks (RFC 9112 section 7.1): of sizes, extensions and trailers
+        no more is kept than the line in hand."""
+        while True:
+            match = CHUNK_SIZE.fullmatch((yield from self.read_line(1024)))
+            if not match:
+                raise InvalidRequest("the size of a chunk cannot be read")
+            size = int(match[1], 16)
+            if not size:
+                break
+            yield from self.read_bytes(size)
+            if (yield from self.read_line(1024)) != b"\r\n":
+                raise InvalidRequest("a chunk is longer than its size")
+        # Trailers are read past: nothing here asks for one.
+        longest = 32768
+        while (line := (yield from self.read_line(longest))) != b"\r\n":
+            longest -= len(line)
+            if not FIELD.fullmatch(line.removesuffix(b"\r\n")):
+                raise InvalidRequest("a trailer cannot be read")
+
+    def read_line(self, longest: int) -> Iterator[bool]:
+        """Returns it, with its end."""
+        self.line = bytearray()
+        while True:
+            most = self.at + longest - len(self.line)
+            end = self.data.find(b"\n", self.at, most) + 1 or min(most, len(self.data))
+            self.line += self.data[self.at : end]
+            self.take(end - self.at)
+            if self.line.endswith(b"\n"):
+                return bytes(self.line)
+            if len(self.line) == longest:
+                raise InvalidRequest("a line between the chunks is too long")
+            yield False
+
+    def read_bytes(self, count: int) -> Iterator[bool]:
+        while count:
+            written = self.file.write(self.data[self.at : self.at + count])
+            count -= written
+            self.size += written
+            self.take(written)
+            if count:
+                yield False
+
+    def take(self, count: int) -> None:
+        """The framing of chunks has a bound of its own."""
+        self.at += count
+        self.taken += count
+        if self.size > self.limit or self.taken > 8 * self.limit:
+            raise self.app.too_large(self.environ)
 
     def read_request_line(self, line: str) -> None:
         match = REQUEST_LINE.fullmatch(line)
@@ -5845,119 +5919,35 @@ class Parser:
                 environ[name] = value if known is None else f"{known}, {value}"
         environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
 
-    def read_framing(self) -> None:
-        """How long the body is (RFC 9112 section 6): what two servers could
-        understand in two ways is refused."""
+    def read_framing(self) -> int:
+        """How long the body is (RFC 9112 section 6), -1 for one in chunks: what two
+        servers could understand in two ways is refused."""
         environ = self.environ
         coding = environ.pop("HTTP_TRANSFER_ENCODING", None)
         length = environ.pop("HTTP_CONTENT_LENGTH", None)
         environ["CONTENT_LENGTH"] = length or ""
         if coding is not None:
             known = coding.lower() == "chunked" and length is None
-            if not known or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
-                raise InvalidRequest(
-                    "Transfer-Encoding must be chunked, without a Content-Length, in "
-                    "HTTP/1.1"
-                )
-            self.expect_body(-1)
-        elif length is not None and not (length.isascii() and length.isdigit()):
-            raise InvalidRequest("Content-Length must be a number")
-        elif length and length.strip("0"):
-            self.expect_body(int(length) if len(length) < 19 else 10**18)
-        else:
-            self.completed = True
-
-    def expect_body(self, length: int) -> None:
-        """Of so many bytes; -1 for one in chunks."""
-        self.limit = self.app.expect(self.environ, length)
-        self.body = Body(length)
-        expected = self.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-        old = self.environ["SERVER_PROTOCOL"] == "HTTP/1.0"
-        self.expect_continue = expected and not old
-
-    def take_body(self, data: bytes) -> int:
-        count = self.body.received(data)
-        self.taken += count
-        # The framing of chunks has a bound of its own.
-        if self.body.size > self.limit or self.taken > 8 * self.limit:
-            raise self.app.too_large(self.environ)
-        if self.body.completed:
-            self.completed = True
-            self.body.file.seek(0)
-            self.environ["CONTENT_LENGTH"] = str(self.body.size)
-            self.environ["wsgi.input"] = self.body.file
-        return count
+            if known and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
+                return -1
+            raise InvalidRequest(
+                "Transfer-Encoding must be chunked, without a Content-Length, in "
+                "HTTP/1.1"
+            )
+        if length is None:
+            return 0
+        if length.isascii() and length.isdigit():
+            digits = length.lstrip("0")
+            return int(digits or 0) if len(digits) < 19 else 10**18
+        raise InvalidRequest("Content-Length must be a number")
 
     def close(self) -> None:
         """Called when nothing needs the request any more, answered or not."""
-        if self.body is not None:
+        self.reading.close()  # it holds this object, which holds it
+        if self.file:
             with contextlib.suppress(OSError):  # the disk is full
-                self.body.file.close()
+                self.file.close()
         leave_slot(self.environ)
-
-
-class Body:
-    """A body of so many bytes or, at -1, in chunks (RFC 9112 section 7.1), in `file`:
-    each byte is looked at once, and of sizes, extensions and trailers no more is kept
-    than the line in hand. InvalidRequest for anything else."""
-
-    completed = False
-    size = 0
-
-    def __init__(self, length: int):
-        self.file = tempfile.SpooledTemporaryFile(2**19)  # noqa: SIM115
-        self.data, self.at = b"", 0  # what has come, and how far it was read
-        self.line = bytearray()  # what has come of the line in hand
-        self.reading = self.read_chunks() if length < 0 else self.read_bytes(length)
-
-    def received(self, data: bytes) -> int:
-        """How many of these bytes are the body's."""
-        self.data, self.at = data, 0
-        self.completed = next(self.reading, True)
-        return self.at
-
-    # Each of these yields False where it needs more data.
-
-    def read_chunks(self) -> Iterator[bool]:
-        while True:
-            match = CHUNK_SIZE.fullmatch((yield from self.read_line(1024)))
-            if not match:
-                raise InvalidRequest("the size of a chunk cannot be read")
-            size = int(match[1], 16)
-            if not size:
-                break
-            yield from self.read_bytes(size)
-            if (yield from self.read_line(1024)) != b"\r\n":
-                raise InvalidRequest("a chunk is longer than its size")
-        # Trailers are read past: nothing here asks for one.
-        longest = 32768
-        while (line := (yield from self.read_line(longest))) != b"\r\n":
-            longest -= len(line)
-            if not FIELD.fullmatch(line.removesuffix(b"\r\n")):
-                raise InvalidRequest("a trailer cannot be read")
-
-    def read_bytes(self, count: int) -> Iterator[bool]:
-        while count:
-            written = self.file.write(self.data[self.at : self.at + count])
-            self.at += written
-            self.size += written
-            count -= written
-            if count:
-                yield False
-
-    def read_line(self, longest: int) -> Iterator[bool]:
-        """Returns it, with its end."""
-        self.line = bytearray()
-        while True:
-            most = self.at + longest - len(self.line)
-            end = self.data.find(b"\n", self.at, most) + 1 or min(most, len(self.data))
-            self.line += self.data[self.at : end]
-            self.at = end
-            if self.line.endswith(b"\n"):
-                return bytes(self.line)
-            if len(self.line) == longest:
-                raise InvalidRequest("a line between the chunks is too long")
-            yield False
 
 
 # -- connections
@@ -6024,7 +6014,7 @@ class Channel(HTTPChannel):
                 environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
                 self.request = Parser(self.server.application, environ)
             request = self.request
-            most = 4096 if request.body is None else len(self.unread)
+            most = len(self.unread) if request.file else 4096
             self.unread = self.unread[request.received(self.unread[:most]) :]
             if request.expect_continue:
                 request.expect_continue = False
@@ -6159,11 +6149,8 @@ class Channel(HTTPChannel):
         """Whether the client has sent something that was not read yet."""
         return bool(self.unread or self.peek())
 
-    def is_gone(self) -> bool:
-        """Whether the client has closed its side."""
-        return not self.connected or self.peek() == b""
-
     def peek(self) -> Optional[bytes]:
+        """The next byte that the client has sent, b"" if it has closed its side."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except (OSError, AttributeError):  # nothing yet; or gone
@@ -6181,7 +6168,7 @@ class Channel(HTTPChannel):
             return False
         if self.request is None:
             return now - self.last_activity > (5 if short else 125)
-        patience = 5 if short and self.request.body is None else 30
+        patience = 5 if short and not self.request.file else 30
         return now - self.request.began > patience + self.request.taken / 2**14
 
     def reads_too_slowly(self, now: float) -> bool:
@@ -6418,7 +6405,8 @@ class Lane:
         """Ends what runs too long, or for a client that has gone."""
         for channel in self.running:
             request = channel.request
-            if now - request.taken_at > self.LONGEST or channel.is_gone():
+            is_gone = not channel.connected or channel.peek() == b""
+            if is_gone or now - request.taken_at > self.LONGEST:
                 request.environ["contactapi.ended"] = True
                 if request.connection:
                     request.connection.interrupt()
@@ -6449,24 +6437,20 @@ class Server(TcpWSGIServer):
     def __init__(
         self, app: Api, sock: socket.socket, threads: int, proxies: tuple = ()
     ):
-        adjustments = Adjustments(
-            recv_bytes=65536,
-            connection_limit=connection_limit(),
-            cleanup_interval=1,  # second between two times of `maintenance`
-            clear_untrusted_proxy_headers=False,
-        )
         self.proxies = proxies or PRIVATE
         self.tasks = queue.SimpleQueue()  # (step of the main thread, its arguments)
         self.pulled = False  # whether the main loop is awake, or will be at once
         self.held, self.numbers = [], itertools.count()  # (when, number, channel)
         self.poller = select.poll()
-        where = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
-            *(app, {}, True, sock),
-            dispatcher=Dispatcher(app, self, threads),
-            adj=adjustments,
-            sockinfo=where,
+            app,
+            _sock=sock,
             bind_socket=False,
+            dispatcher=Dispatcher(app, self, threads),
+            recv_bytes=65536,
+            connection_limit=connection_limit(),
+            cleanup_interval=1,  # second between two times of `maintenance`
+            clear_untrusted_proxy_headers=False,
         )
         host = self.effective_host
         self.environ = {
@@ -6662,9 +6646,7 @@ class Server(TcpWSGIServer):
 
     def accept_waiting(self) -> None:
         """Takes in the connections that have been made, then makes no more."""
-        before = -1
-        while before != len(self.active_channels):
-            before = len(self.active_channels)
+        for _ in range(128):  # of eight each: the backlog is 1024
             self.handle_accept()
         self.watched = 0
         self.poller.unregister(self._fileno)
