@@ -6276,18 +6276,19 @@ class Writer:
         self.waiting.append(channel)
         if self.away == "lock":
             self.refuse([channel])
+        elif not self.away and len(self.waiting) == 1:
+            self.server.put(self.gather)
 
-    def has_more(self) -> bool:
-        return bool(self.waiting) and not self.away
-
-    def is_late(self) -> bool:
-        late = time.monotonic() - self.PATIENCE
-        return self.has_more() and self.waiting[0].request.read_at < late
+    def gather(self) -> None:
+        """Waits in line again while others come to be heard, but not for ever."""
+        late = self.waiting[0].request.read_at + self.PATIENCE < time.monotonic()
+        if late or self.server.tasks.empty():
+            self.go_on()
+        else:
+            self.server.put(self.gather)
 
     def go_on(self) -> None:
         """Does what waits, if a transaction can be had at once."""
-        if not self.has_more():
-            return
         failure = Outcome.of(self.store.begin, False).error
         if failure and is_lock(failure):
             self.away = "lock"
@@ -6334,7 +6335,8 @@ class Writer:
             else:
                 answered.append((channel, outcome))
         self.waiting.extendleft(reversed(again))
-        self.go_on()
+        if self.waiting:
+            self.go_on()
         for channel, outcome in answered:
             self.answer(channel, outcome)
 
@@ -6573,18 +6575,14 @@ class Server(TcpWSGIServer):
 
     def turn(self, seconds: float) -> None:
         self.pulled = False  # first: what is put from here on wakes it
-        writer = self.task_dispatcher.writer
-        if writer.has_more() or not self.tasks.empty():
+        if not self.tasks.empty():
             seconds = 0
         elif self.held:
             seconds = min(seconds, max(0, self.held[0][0] - time.monotonic()))
         heard = self.poll(seconds)
         self.pulled = True
         self.send_held()
-        idle = not (self.work() or heard)
-        if idle or writer.is_late():
-            writer.go_on()
-        if idle:
+        if not (self.work() or heard):
             flush_log()
 
     def work(self) -> int:
@@ -6632,7 +6630,6 @@ class Server(TcpWSGIServer):
             if seconds > 6:
                 break
             self.turn(0.02)
-            writer.go_on()
             for channel in list(self.active_channels.values()):
                 at_rest = not (channel.request or channel.unsent or channel.has_more())
                 if at_rest or (channel.streams if channel.in_hand else seconds > 5):
