@@ -6126,22 +6126,20 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def handle_close(self) -> None:
-        if not self.connected:  # Waitress may close twice
+        """What the client has not taken is dropped by the kernel, too. Waitress may
+        call it twice."""
+        if not self.connected:
             return
+        if self.unsent:
+            at_once = struct.pack("ii", 1, 0)
+            with contextlib.suppress(OSError):  # it is gone already
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.server.poller.unregister(self._fileno)
         super().handle_close()
         self.unsent.clear()
-        if self.request is not None and not self.in_hand:
+        if self.request and not self.in_hand:
             self.request.close()
             self.request = None
-
-    def cut_off(self) -> None:
-        """Closes; what the client has not taken is dropped by the kernel, too."""
-        if self.unsent:
-            at_once = struct.pack("ii", 1, 0)
-            with contextlib.suppress(OSError, AttributeError):  # gone already
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-        self.handle_close()
 
     # what the main thread looks at every second
 
@@ -6504,7 +6502,7 @@ class Server(TcpWSGIServer):
         short, excess = self.is_short(), self.excess()
         for channel in list(self.active_channels.values()):
             if channel.overdue(now, short):
-                channel.cut_off()
+                channel.handle_close()
             elif excess.get(channel.peer, 0) > 0 and not channel.in_hand:
                 excess[channel.peer] -= 1
                 channel.handle_close()
@@ -6518,7 +6516,7 @@ class Server(TcpWSGIServer):
         total = size + sum(channel.lying for channel in waiting)
         while waiting and total > self.MOST_UNREAD:
             slowest = waiting.pop()
-            self.put(slowest.cut_off)
+            self.put(slowest.handle_close)
             total -= slowest.lying
 
     # answers
