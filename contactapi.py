@@ -1031,16 +1031,15 @@ class NumberedUids:
 
     def make(self, first: int, count: int) -> list:
         """Those of the rows with the numbers from `first` on."""
-        noise, size = os.urandom(self.RANDOM * count), self.RANDOM
-        heads = [uid_digits(noise[i : i + size]) for i in range(0, len(noise), size)]
-        return [self._uid(head, number) for number, head in enumerate(heads, first)]
+        return [self._uid(number) for number in range(first, first + count)]
 
     def number(self, uid: str) -> int:
         """The number in one of ours; of any other uid, a number without meaning."""
         head, tail = uid[: self.RANDOM], uid[self.RANDOM :]
         return self._veil(head.encode()) ^ int(tail.translate(TO_INT32), 32)
 
-    def _uid(self, head: bytes, number: int) -> str:
+    def _uid(self, number: int) -> str:
+        head = uid_digits(os.urandom(self.RANDOM))
         veiled = self._veil(head) ^ number
         tail = [PAIRS[veiled >> shift & 1023] for shift in (40, 30, 20, 10, 0)]
         return head.decode() + "".join(tail)
