@@ -5422,13 +5422,8 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
     refuse_many(document)
     names = CAPTCHA_FIELDS[caller.settings.captcha]
     tokens = {name: document.pop(name) for name in names if name in document}
-    subject = document.get("subject")
-    post = Post(
-        document,
-        clean_email(document.get("email")),
-        subject=subject if isinstance(subject, str) else None,
-        tokens=tokens,
-    )
+    subject, email = document.get("subject"), clean_email(document.get("email"))
+    subject = subject if isinstance(subject, str) else None
 
     def received(row: SubmissionRow) -> str:
         response.status = 201
@@ -5438,14 +5433,16 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         sent = {"email": row.label, **CONTACTS.others(document)}
         return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 
-    return receive(app, caller, post, received)
+    read = {"fields": document, "email": email, "subject": subject, "tokens": tokens}
+    return receive(app, caller, read, received)
 
 
-def receive(app: Api, caller: Caller, post: Post, shape: Callable) -> Write:
-    """Both ways in go on here: who sent it, whether it may be kept."""
+def receive(app: Api, caller: Caller, read: dict, shape: Callable) -> Write:
+    """Both ways in go on here, with what was read of a Post: who sent it, whether it
+    may be kept."""
     environ = request.environ
     visitor = app.gate.address(environ)
-    post = post._replace(page=sending_page(environ), visitor=visitor)
+    post = Post(**read, page=sending_page(environ), visitor=visitor)
     work = app.services.submissions.receive(caller, post)
     app.gate.count_bytes(environ, caller)
     return Write(work, shape)
@@ -5629,10 +5626,10 @@ def add_forms(app: Api) -> None:
         token = key or document.get("access_key")
         caller = app.gate.admit_form(request.environ, token)
         refuse_many(document)
-        post = read_post(document)
-        if caller.settings.confirm and post.email is None:
+        read = read_post(document)
+        if caller.settings.confirm and read["email"] is None:
             raise MissingEmail()
-        return receive(app, caller, post, functools.partial(taken, caller, document))
+        return receive(app, caller, read, functools.partial(taken, caller, document))
 
     def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
         environ = request.environ
@@ -5652,19 +5649,18 @@ def add_forms(app: Api) -> None:
         return page_of("Thank you", TAKEN)
 
 
-def read_post(document: dict) -> Post:
-    """What a visitor means by these fields; InvalidEmail."""
-    email = read_email(document)
+def read_post(document: dict) -> dict:
+    """What a visitor means by these fields, as parts of a Post; InvalidEmail."""
     reply_to = text_of(document, "_replyto")
-    return Post(
-        fields={n: v for n, v in document.items() if is_kept(n, document)},
-        email=email,
-        subject=text_of(document, "_subject") or text_of(document, "subject"),
-        honeypot=any(is_filled(document.get(name)) for name in HONEYPOTS),
-        tokens={n: document[n] for n in TOKEN_FIELDS if n in document},
-        reply_to=reply_to if reply_to and is_email(reply_to) else None,
-        from_name=(text_of(document, "from_name") or "")[:100] or None,
-    )
+    return {
+        "email": read_email(document),
+        "fields": {n: v for n, v in document.items() if is_kept(n, document)},
+        "subject": text_of(document, "_subject") or text_of(document, "subject"),
+        "honeypot": any(is_filled(document.get(name)) for name in HONEYPOTS),
+        "tokens": {n: document[n] for n in TOKEN_FIELDS if n in document},
+        "reply_to": reply_to if reply_to and is_email(reply_to) else None,
+        "from_name": (text_of(document, "from_name") or "")[:100] or None,
+    }
 
 
 def is_kept(name: str, document: dict) -> bool:
