@@ -3,17 +3,14 @@ process looks at, and `service`, which asks the siteverify address of Turnstile,
 hCaptcha, reCAPTCHA or Cap."""
 
 import base64
-import contextlib
-import functools
 import hashlib
 import hmac
 import queue
 import re
 import secrets
-import socket
 import threading
 from typing import Any, NamedTuple, Optional
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import peewee
 from bottle import request
@@ -42,6 +39,7 @@ from contactapi import (
     origin_allowed,
     parse_object,
 )
+from extras.outgoing import Said, Unanswered, host_of, post
 
 # fmt: off
 SETTINGS = {
@@ -210,11 +208,11 @@ class Service:
     """The siteverify address that all of them have: POST secret and response, JSON with
     success, maybe hostname and score. No visitor's address is passed on."""
 
-    SECONDS, MOST = 5, 65_536
+    SECONDS = 5
 
     def __init__(self, app: Api, config: Config):
         self.app, self.secret = app, config.captcha_secret
-        self.url = urlsplit(config.captcha_url)
+        self.url = config.captcha_url
         # At most half of the long lane's threads wait for it.
         self.free = threading.Semaphore(max(2, config.threads - 1) // 2)
 
@@ -234,7 +232,7 @@ class Service:
         """hCaptcha's score is the risk, everybody else's the trust."""
         if not isinstance(score, (int, float)):
             return False
-        risk = self.url.hostname.endswith("hcaptcha.com")
+        risk = host_of(self.url).endswith("hcaptcha.com")
         return score > 0.5 if risk else score < 0.5
 
     def ask(self, token: str) -> Optional[dict]:
@@ -243,52 +241,26 @@ class Service:
         waited = self.app.clock() - request.environ["contactapi.began"]
         if waited >= self.SECONDS or not self.free.acquire(blocking=False):
             return None
-        connection, answers = self.connection(), queue.SimpleQueue()
-        told = connection, token, answers
+        answers, seconds = queue.SimpleQueue(), self.SECONDS - waited
+        told = token, seconds, answers
         threading.Thread(target=self.talk, args=told, daemon=True).start()
         try:
-            return answers.get(timeout=self.SECONDS - waited)
+            return answers.get(timeout=seconds)
         except queue.Empty:
             log.warning("the captcha's service did not answer in time")
-            with contextlib.suppress(OSError, AttributeError):  # there may be none
-                connection.sock.shutdown(socket.SHUT_RDWR)
             return None
 
-    def talk(self, connection: Any, token: str, answers: queue.SimpleQueue) -> None:
-        """In a thread of its own, that `ask` can cut off however slow the answer is."""
-        said = None
+    def talk(self, token: str, seconds: float, answers: queue.SimpleQueue) -> None:
+        """In a thread of its own: its name is looked up for as long as that takes."""
+        form = urlencode({"secret": self.secret, "response": token}).encode()
+        media, said = {"Content-Type": "application/x-www-form-urlencoded"}, None
         try:
-            said = self.exchange(connection, token)
-        except Exception as err:  # whatever it is, the post is kept
-            log.warning("the captcha's service cannot be asked: %s", type(err).__name__)
-        finally:
-            connection.close()
+            said = usable(post(self.url, form, media, anywhere=True, seconds=seconds))
+        except Unanswered as err:
+            log.warning("the captcha's service cannot be asked: %s", err)
+        finally:  # whatever it is, the post is kept
             self.free.release()
             answers.put(said)
-
-    def exchange(self, connection: Any, token: str) -> Optional[dict]:
-        path = self.url._replace(scheme="", netloc="").geturl() or "/"
-        form = urlencode({"secret": self.secret, "response": token})
-        media = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", path, form, media)
-        answer = connection.getresponse()
-        return usable(answer.status, answer.read(self.MOST))
-
-    def connection(self) -> Any:
-        import http.client  # and ssl: for who asks a service alone
-
-        where = {"host": self.url.hostname, "port": self.url.port}
-        if self.url.scheme == "http":
-            return http.client.HTTPConnection(**where, timeout=self.SECONDS)
-        secure = {"context": self.context, "timeout": self.SECONDS}
-        return http.client.HTTPSConnection(**where, **secure)
-
-    @functools.cached_property
-    def context(self) -> Any:
-        """20 ms each time, if it were not kept."""
-        import ssl
-
-        return ssl.create_default_context()
 
 
 def token_of(tokens: dict) -> str:
@@ -299,19 +271,20 @@ def token_of(tokens: dict) -> str:
     return sent[0]
 
 
-def usable(status: int, body: bytes) -> Optional[dict]:
+def usable(answer: Said) -> Optional[dict]:
     """The answer, None for one that says nothing of the visitor: its own failure, or
     that our secret is none."""
     try:
-        said = parse_object(body)
+        said = parse_object(answer.body or b"")
     except InvalidRequest:
         said = {}
     codes = str(said.get("error-codes", ""))
     of_ours = "secret" in codes or "internal-error" in codes
     success = said.get("success")
-    fits = success is False or (success is True and status < 300)
-    if status >= 500 or of_ours or not fits:
-        log.warning("the captcha's service answered %d: nothing to go by", status)
+    fits = success is False or (success is True and answer.status < 300)
+    if answer.status >= 500 or of_ours or not fits:
+        message = "the captcha's service answered %d: nothing to go by"
+        log.warning(message, answer.status)
         return None
     return said
 

@@ -14,17 +14,23 @@ from urllib.parse import urlsplit
 from contactapi import DEFAULT_PORT, VERSION
 
 SECONDS = 15  # for all of it
-ENOUGH = 4096  # bytes of an answer
+ENOUGH = 65_536  # bytes of an answer
 
 
 class Unanswered(Exception):
-    """Nobody answered; it says why, in our words."""
+    """Nobody answered; it says why, in our words. `sent`: whether somebody may have
+    heard all the same."""
+
+    def __init__(self, why: str, sent: bool):
+        super().__init__(why)
+        self.sent = sent
 
 
 class Said(NamedTuple):
     status: int
     text: str  # how the answer begins; nothing from an address that is not public
     retry_after: str
+    body: Optional[bytes] = None  # the same, from any; None where it broke off
 
     def pause(self, now: float) -> Optional[int]:
         """Seconds until it may be asked again (RFC 9110, Retry-After); None without."""
@@ -98,11 +104,11 @@ def addresses(host: str, port: int, anywhere: bool) -> list:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Unanswered("its name is not known") from None
+        raise Unanswered("its name is not known", sent=False) from None
     made = [(one[0], one[4], is_public(address_of(one))) for one in found]
     allowed = [one for one in made if anywhere or one[2]]
     if not allowed:
-        raise Unanswered("its address is not public")
+        raise Unanswered("its address is not public", sent=False)
     return allowed
 
 
@@ -114,30 +120,41 @@ def host_of(url: str) -> str:
 # -- one POST
 
 
-def post(url: str, body: bytes, headers: dict, anywhere: bool = False) -> Said:
-    """What was said; Unanswered where nothing was. `anywhere`: to any address."""
+def post(
+    url: str,
+    body: bytes,
+    headers: dict,
+    anywhere: bool = False,
+    seconds: Optional[float] = None,
+) -> Said:
+    """What was said within so many seconds, else SECONDS; Unanswered where nothing was.
+    `anywhere`: to any address."""
     import http.client  # with ssl some 4 MB: when the first is sent, not before
 
-    ends, parts = time.monotonic() + SECONDS, urlsplit(url)
+    seconds = seconds or SECONDS
+    ends, parts = time.monotonic() + seconds, urlsplit(url)
     host, port = host_of(url), parts.port or int(DEFAULT_PORT[parts.scheme])
+    sent = False
     try:
         sock, public = connect(addresses(host, port, anywhere), ends)
         with sock:
             line = secured(sock, host, ends) if parts.scheme == "https" else sock
             with line:
                 line.settimeout(remaining(ends))
+                sent = True
                 line.sendall(request(parts, host, body, headers))
                 timed = Timed(line, ends)
                 answer = http.client.HTTPResponse(timed, method="POST")
                 answer.begin()
                 if timed.ended:  # within the head, which http.client lets pass
                     raise http.client.RemoteDisconnected
-                text = beginning(answer) if public else ""
+                began = beginning(answer)
     except TimeoutError:
-        raise Unanswered(f"no answer within {SECONDS} seconds") from None
+        raise Unanswered(f"no answer within {seconds:.3g} seconds", sent) from None
     except (OSError, http.client.HTTPException) as err:
-        raise Unanswered(reason(err)) from None
-    return Said(answer.status, text, answer.getheader("Retry-After", ""))
+        raise Unanswered(reason(err), sent) from None
+    text = (began or b"").decode("utf-8", "replace") if public else ""
+    return Said(answer.status, text, answer.getheader("Retry-After", ""), began)
 
 
 def reason(err: Exception) -> str:
@@ -188,24 +205,25 @@ def request(parts: Any, host: str, body: bytes, headers: dict) -> bytes:
     query = f"?{parts.query}" if parts.query else ""
     named = f"[{host}]" if ":" in host else host
     named += f":{parts.port}" if parts.port else ""
-    lines = [
-        f"POST {parts.path or '/'}{query} HTTP/1.1",
-        f"Host: {named}",
-        f"User-Agent: contactapi/{VERSION}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
+    fields = {
+        "Host": named,
+        "User-Agent": f"contactapi/{VERSION}",
+        "Content-Type": "application/json",
+        "Content-Length": len(body),
+        "Connection": "close",
+        **headers,
+    }
+    lines = [f"POST {parts.path or '/'}{query} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def beginning(answer: Any) -> str:
+def beginning(answer: Any) -> Optional[bytes]:
     """Of its body; one that breaks off or never ends has said its status."""
     try:
-        return answer.read(ENOUGH).decode("utf-8", "replace")
+        return answer.read(ENOUGH)
     except Exception:
-        return ""
+        return None
 
 
 class Timed(io.RawIOBase):

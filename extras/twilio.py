@@ -4,7 +4,6 @@ end it, and the signed callbacks by which Twilio tells how far it is."""
 import base64
 import hashlib
 import hmac
-import http.client
 import re
 from typing import Any, Optional
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -41,6 +40,7 @@ from contactapi import (
     text_like,
 )
 from extras.outbox import Outbox
+from extras.outgoing import Said, Unanswered, post
 from extras.senders import DeliveryRow, NotTaken, Refused, Reply, Sender
 
 BY = "twilio"  # who did it, in the event log
@@ -94,7 +94,7 @@ def setup(app: Api, services: Services, config: Config) -> None:
 # -- the REST API
 
 
-class Unanswered(Refused):
+class Uncertain(Refused):
     """Nobody knows whether Twilio took the request."""
 
 
@@ -109,13 +109,10 @@ class Twilio:
     """The two requests of Twilio's REST API that we make (2010-04-01, Calls). Each
     raises NotTaken where Twilio certainly did not take it, else Refused."""
 
-    TIMEOUT = 8  # seconds for each step, below a sender's LEASE
-
     def __init__(self, config: Config):
         self.config = config
         account = f"/2010-04-01/Accounts/{config.twilio_account_sid}"
-        self.base = urlsplit(config.twilio_api_base)
-        self.calls = f"{self.base.path}{account}/Calls"
+        self.calls = f"{config.twilio_api_base}{account}/Calls"
         pair = f"{config.twilio_account_sid}:{config.twilio_auth_token}".encode()
         self.basic = "Basic " + base64.b64encode(pair).decode()
 
@@ -137,7 +134,7 @@ class Twilio:
         sid = said.get("sid")
         if not isinstance(sid, str):
             text = "Twilio's answer names no call: it may have been placed"
-            raise Unanswered(Reply(text, status))
+            raise Uncertain(Reply(text, status))
         return Reply(sid, status)
 
     def end(self, row: CallRow) -> Reply:
@@ -145,42 +142,29 @@ class Twilio:
         status, _ = self.post(f"{self.calls}/{row.sid}.json", form)
         return Reply("Twilio ends it", status)
 
-    def post(self, path: str, form: list) -> tuple:
+    def post(self, url: str, form: list) -> tuple:
         """(status, JSON object) of an answer of success."""
-        connection = self.connect()
+        headers = {
+            "Authorization": self.basic,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         try:
-            head = {
-                "Authorization": self.basic,
-                "Content-Type": "application/x-www-form-urlencoded",
-            }
-            connection.request("POST", path, urlencode(form), head)
-            answer = connection.getresponse()
-            body = answer.read(65536)
-        except (OSError, http.client.HTTPException):
+            answer = post(url, urlencode(form).encode(), headers, anywhere=True)
+        except Unanswered as err:
+            if not err.sent:
+                raise Untaken("Twilio cannot be reached") from None
             text = "no answer from Twilio: it may have been placed"
-            raise Unanswered(Reply(text)) from None
-        finally:
-            connection.close()
-        return answer.status, self.read(answer, body)
+            raise Uncertain(Reply(text)) from None
+        return answer.status, self.read(answer)
 
-    def connect(self) -> http.client.HTTPConnection:
-        secure = self.base.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(self.base.hostname, self.base.port, timeout=self.TIMEOUT)
-        try:
-            connection.connect()
-        except OSError:
-            raise Untaken("Twilio cannot be reached") from None
-        return connection
-
-    def read(self, answer: http.client.HTTPResponse, body: bytes) -> dict:
+    def read(self, answer: Said) -> dict:
         status = answer.status
         # 503 is said before any work; so is a 5xx by something that has no words.
-        if status in (429, 503) or (status >= 500 and not body):
-            pause = small_number(answer.getheader("Retry-After", ""))
+        if status in (429, 503) or (status >= 500 and answer.body == b""):
+            pause = small_number(answer.retry_after)
             raise Untaken("Twilio did not take it", status, seconds=pause)
         try:
-            said = parse_object(body)
+            said = parse_object(answer.body or b"")
         except InvalidRequest:
             said = {}
         if not 200 <= status < 300:
@@ -285,7 +269,7 @@ class Ending(Sender):
         row = self.calls.find("id = ?", delivery.call)
         try:
             return self.twilio.end(row) if row else None
-        except Unanswered as err:
+        except Uncertain as err:
             raise NotTaken(err.reply) from None
 
     def failed(self, delivery: DeliveryRow, reply: Reply) -> None:

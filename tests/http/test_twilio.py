@@ -23,6 +23,7 @@ from client import (
 )
 from contactapi import Config, Mistake
 from doubles import ACCOUNT, PUBLIC, SID, TOKEN, TWILIO, VOICE, sign, signed
+from extras import outgoing
 from extras.twilio import DIAL, Twilio, is_twilios, signature_of
 
 
@@ -375,7 +376,7 @@ def test_any_other_answer_ends_the_call_as_failed_with_a_reason(
 
 
 def test_no_answer_in_time_ends_the_call_as_failed(dialling, twilio, monkeypatch):
-    monkeypatch.setattr(Twilio, "TIMEOUT", 0.3)
+    monkeypatch.setattr(outgoing, "SECONDS", 0.3)
     client = dialling()
     call = called(client)
     twilio.silent = True
