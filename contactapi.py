@@ -63,7 +63,7 @@ import uuid
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase as fnmatch
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Optional
@@ -1077,8 +1077,8 @@ SECOND, DAY = 1_000_000, 86_400_000_000
 FIRST, LAST = ((end - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))
 ISO_TIME = re.compile(
     r"(\d{4})(-?)(\d\d)\2(\d\d)"
-    r"(?:[Tt ](\d\d)(:?)(\d\d)(?:\6(\d\d)(?:[.,](\d{1,9}))?)?"
-    r"(?: ?(?:[Zz]|UTC)|( ?[+-]| )(\d\d)(?::?(\d\d))?)?)?",
+    r"(?:[Tt ]([01]\d|2[0-3])(:?)(\d\d)(?:\6(\d\d(?:[.,]\d{1,9})?))?"
+    r"(?: ?(?:[Zz]|UTC)|( ?[+-]| )([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
     re.ASCII,
 )
 
@@ -1121,20 +1121,15 @@ def parse_time(text: str) -> Optional[int]:
     match = ISO_TIME.fullmatch(text)
     if not match:
         return None
-    year, _, month, day, hour, _, minute, second, fraction, *offset = match.groups()
-    numbers = (year, month, day, hour, minute, second)
-    try:
-        moment = datetime(*[int(number or 0) for number in numbers])
-    except ValueError:
-        return None
-    micros = (moment - EPOCH) // MICROSECOND + int((fraction or "0").ljust(6, "0")[:6])
+    year, _, month, day, hour, _, minute, second, sign, *offset = match.groups("00")
     # A plus sign that was not escaped arrives in a query as a space.
-    sign, hours, minutes = offset[0] or "", int(offset[1] or 0), int(offset[2] or 0)
-    if hours > 23 or minutes > 59:
+    ahead = ("-" if "-" in sign else "+") + "".join(offset)
+    basic = f"{year}{month}{day}T{hour}{minute}{second}{ahead}"
+    try:
+        moment = datetime.fromisoformat(basic).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None
-    ahead = (hours * 60 + minutes) * 60_000_000
-    micros += ahead if "-" in sign else -ahead
-    return micros if FIRST <= micros <= LAST else None
+    return (moment - EPOCH) // MICROSECOND
 
 
 # -- keys
