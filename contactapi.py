@@ -440,7 +440,8 @@ def load_extras(config: Config) -> list:
 
 class ApiError(Exception):
     """An answer that is no success: the class knows status and code, the caller
-    the sentence, which says what to do (CONTRACT section 3)."""
+    the sentence, which says what to do (CONTRACT section 3). This one is a failure of
+    ours, and says nothing of the inside."""
 
     status = 500
     code = "internal_error"
@@ -536,10 +537,6 @@ class RateLimited(ApiError):
     def __init__(self, seconds: int, what: str = "requests"):
         message = f"too many {what}; try again in {seconds} s"
         super().__init__(message, Retry_After=str(seconds))
-
-
-class InternalError(ApiError):
-    """Says nothing of the inside."""
 
 
 class Unavailable(ApiError):
@@ -4885,7 +4882,7 @@ def as_api_error(environ: dict, err: Exception) -> ApiError:
             return Unavailable("this took longer than 30 seconds: narrow it down")
     elif not isinstance(err, ApiError):
         log_failure(where, err)
-        return InternalError()
+        return ApiError()
     return err
 
 

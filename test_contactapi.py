@@ -1527,7 +1527,7 @@ def test_a_form_that_is_sent_twice_is_kept_once(form):
         (contactapi.PayloadTooLarge(), 413, "payload_too_large"),
         (contactapi.UnsupportedMediaType(), 415, "unsupported_media_type"),
         (contactapi.RateLimited(7), 429, "rate_limit"),
-        (contactapi.InternalError(), 500, "internal_error"),
+        (contactapi.ApiError(), 500, "internal_error"),
         (contactapi.Unavailable(), 503, "unavailable"),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else "",

@@ -100,7 +100,7 @@ def test_healthz_is_503_when_the_database_does_not_answer(api, monkeypatch):
         (contactapi.InvalidRequest, 400, "invalid_request"),
         (contactapi.PayloadTooLarge, 413, "payload_too_large"),
         (contactapi.Unavailable, 503, "unavailable"),
-        (contactapi.InternalError, 500, "internal_error"),
+        (contactapi.ApiError, 500, "internal_error"),
     ],
 )
 def test_what_the_server_could_not_read_is_worded_like_everything_else(
