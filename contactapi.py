@@ -937,14 +937,16 @@ BOM = b"\xef\xbb\xbf"  # some editors put one before JSON
 TOO_LONG = b"\xff\n"
 
 
-def bounded_lines(stream: Any, most: int) -> Iterator[bytes]:
-    """The stream's lines; TOO_LONG, which nobody can read, for one longer than `most`
-    bytes."""
+def bounded_lines(
+    stream: Any, most: int, ends: Any = b"\n", too_long: Any = TOO_LONG
+) -> Iterator:
+    """The lines of a stream, or of a text with its `ends` of lines; `too_long`, which
+    nobody can read, for one that is longer than `most`."""
     while line := stream.readline(most + 1):
-        if len(line) > most and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
+        if len(line) > most and not line.endswith(ends):
+            while line and not line.endswith(ends):
                 line = stream.readline(most + 1)
-            line = TOO_LONG
+            line = too_long
         yield line
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from encodings.aliases import aliases as CHARSET_ALIASES
 from typing import Any, NamedTuple, Optional
 
-from contactapi import MAX_DEPTH, InvalidRequest, dump, parse_json
+from contactapi import MAX_DEPTH, InvalidRequest, bounded_lines, dump, parse_json
 
 # -- cells
 
@@ -178,12 +178,7 @@ def text_lines(stream: Any, encoding: str, most: int) -> Iterator[str]:
             break
     # newline="" ends a line at all three, and leaves the ends as they are.
     text = io.TextIOWrapper(Bytes(begun, stream), encoding, "contactapi", newline="")
-    while line := text.readline(most + 1):
-        if len(line) > most and line[-1] not in "\r\n":
-            while line and line[-1] not in "\r\n":
-                line = text.readline(most + 1)
-            line = TOO_LONG_TEXT
-        yield line
+    return bounded_lines(text, most, ("\r", "\n"), TOO_LONG_TEXT)
 
 
 # -- rows
