@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from typing import Any, Optional
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import peewee
 from bottle import request
@@ -38,6 +38,7 @@ from contactapi import (
     read_body,
     read_media,
     text_like,
+    urlencoded_pairs,
 )
 from extras.outbox import Outbox
 from extras.outgoing import Said, Unanswered, post
@@ -325,13 +326,8 @@ def small_number(text: str) -> Optional[int]:
 def signed_pairs() -> list:
     """(name, value) pairs of a callback; another media type has none, and no signature
     that fits."""
-    if read_media() != "application/x-www-form-urlencoded":
-        return []
-    try:
-        text = read_body().decode("utf-8")
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=200)
-    except ValueError:
-        raise InvalidRequest("the form cannot be read") from None
+    is_form = read_media() == "application/x-www-form-urlencoded"
+    return urlencoded_pairs(read_body()) if is_form else []
 
 
 def signature_of(token: str, url: str, form: list) -> str:
