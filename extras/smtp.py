@@ -2,7 +2,6 @@
 an SMTP server (RFC 5321). Imported when the first one is sent."""
 
 import contextlib
-import ipaddress
 import re
 import smtplib
 import socket
@@ -20,7 +19,7 @@ from html import escape
 from typing import Any
 from urllib.parse import unquote
 
-from contactapi import Config, ascii_host
+from contactapi import Config, ascii_host, ip_of
 from extras.letters import Letter, spelled
 from extras.senders import NotTaken, Refused, Reply
 
@@ -222,9 +221,8 @@ class MailServer:
 
     def is_near(self) -> bool:
         """On loopback."""
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(self.host).is_loopback
-        return self.host.lower() == "localhost"
+        ip = ip_of(self.host)
+        return ip.is_loopback if ip else self.host.lower() == "localhost"
 
     def say(self, smtp: smtplib.SMTP, letter: Letter) -> Reply:
         """MAIL, RCPT and DATA (RFC 5321, section 3.3)."""
