@@ -138,7 +138,7 @@ class OptIn:
     def shown(self, link: Link, text: str) -> Optional[str]:
         """Its uid; None where no page of this link's address has shown it."""
         uid = text.partition("-")[0]
-        good = f"{uid}-{self.sign('shown', link.row.key, link.row.natural_key, uid)}"
+        good = self.signed(link.row._replace(uid=uid))
         return uid if hmac.compare_digest(good.encode(), text.encode()) else None
 
     # the answer, inside a transaction
