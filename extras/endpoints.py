@@ -142,8 +142,8 @@ def told_of(hook: Webhook) -> dict:
 # -- the endpoints of a workspace
 
 
-class Webhooks:
-    """Made, changed, deleted; told of events, and posted to."""
+class Webhooks(Sender):
+    """Made, changed, deleted; told of events, and sent them."""
 
     MOST = 100  # in a workspace
 
@@ -304,20 +304,41 @@ class Webhooks:
         event = EventRow(0, "test", at, "", hook.ref, data, "[]")
         return self.post(hook, event, f"test_{new_uid()}")
 
-    # inside the transaction that notes what came of a delivery
+    # what the outbox asks and tells: a delivery's target is an endpoint's id
 
-    def arrived(self, ref: str) -> None:
+    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
+        hook, event = self.find(delivery.target), self.events.one(delivery.event)
+        if hook is None or event is None:
+            return None
+        try:
+            said = self.post(hook, event, event_id(event.id))
+        except Unanswered as err:
+            raise NotTaken(Reply(str(err))) from None
+        reply = Reply(said.text, said.status)
+        if said.status == 410:
+            raise Refused(reply)
+        if not 200 <= said.status < 300:
+            raise NotTaken(reply, said.pause(self.outbox.clock()))
+        return reply
+
+    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
         sql = "UPDATE webhook SET failing_since = NULL WHERE uid = ? "
-        self.store.run(sql + "AND failing_since IS NOT NULL", (parse_id("whk", ref),))
+        uid = parse_id("whk", delivery.target)
+        self.store.run(sql + "AND failing_since IS NOT NULL", (uid,))
 
-    def missed(self, ref: str) -> None:
-        hook, now = self.get(ANYBODY, ref), self._now()
+    def missed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        hook, now = self.get(ANYBODY, delivery.target), self._now()
         if hook.failing_since is None:
             self._change(hook, {"failing_since": now})
         elif now - hook.failing_since >= 5 * DAY:
-            self.disable(hook, "nothing was taken for five days")
+            self._disable(hook, "nothing was taken for five days")
 
-    def disable(self, hook: Webhook, reason: str) -> None:
+    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
+        if reply.status == 410:
+            hook = self.get(ANYBODY, delivery.target)
+            self._disable(hook, "it answered 410, which means never again")
+
+    def _disable(self, hook: Webhook, reason: str) -> None:
         if hook.enabled:
             log.warning("%s (%s) is disabled: %s", hook.ref, host_of(hook.url), reason)
             at = {"updated_at": self._now()}
@@ -326,40 +347,6 @@ class Webhooks:
 
 
 ANYBODY = operator("delivery")
-
-
-class Sending(Sender):
-    """An event to an endpoint: the delivery's target is the endpoint's id."""
-
-    def __init__(self, hooks: Webhooks):
-        self.hooks = hooks
-
-    def send(self, delivery: DeliveryRow) -> Optional[Reply]:
-        hook = self.hooks.find(delivery.target)
-        event = self.hooks.events.one(delivery.event)
-        if hook is None or event is None:
-            return None
-        try:
-            said = self.hooks.post(hook, event, event_id(event.id))
-        except Unanswered as err:
-            raise NotTaken(Reply(str(err))) from None
-        reply = Reply(said.text, said.status)
-        if said.status == 410:
-            raise Refused(reply)
-        if not 200 <= said.status < 300:
-            raise NotTaken(reply, said.pause(self.hooks.outbox.clock()))
-        return reply
-
-    def delivered(self, delivery: DeliveryRow, reply: Reply) -> None:
-        self.hooks.arrived(delivery.target)
-
-    def missed(self, delivery: DeliveryRow, reply: Reply) -> None:
-        self.hooks.missed(delivery.target)
-
-    def failed(self, delivery: DeliveryRow, reply: Reply) -> None:
-        if reply.status == 410:
-            hook = self.hooks.get(ANYBODY, delivery.target)
-            self.hooks.disable(hook, "it answered 410, which means never again")
 
 
 # -- Standard Webhooks 1.0

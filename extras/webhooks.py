@@ -30,7 +30,6 @@ from extras.endpoints import (
     SENDER,
     SHAPE_NAMES,
     TYPES,
-    Sending,
     Webhook,
     Webhooks,
     told_of,
@@ -65,7 +64,7 @@ def end_left(hooks: Webhooks) -> None:
 
 def setup(app: Api, services: Services, config: Config) -> None:
     hooks = Webhooks(services)
-    services.outbox.senders[SENDER] = Sending(hooks)
+    services.outbox.senders[SENDER] = hooks
     services.hourly.append(functools.partial(end_left, hooks))
     add_webhooks(app, hooks)
     add_deliveries(app, services)
