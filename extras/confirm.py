@@ -49,7 +49,7 @@ class Gone(ApiError):
 
 def add_confirmation(office: Office) -> None:
     opt_in = OptIn(office)
-    office.outbox.senders[CONFIRM] = Question(office, opt_in)
+    office.outbox.senders[CONFIRM] = opt_in
     office.submissions.askers[UNCONFIRMED] = opt_in.ask
     add_page(office.app, opt_in)
 
@@ -59,11 +59,12 @@ class Link(NamedTuple):
     late: bool
 
 
-class OptIn:
+class OptIn(Mail):
     """Who is asked, by which link, and what becomes of the answer."""
 
     def __init__(self, office: Office):
-        self.office, self.marks, self.store = office, office.marks, office.store
+        super().__init__(office)
+        self.marks, self.store = office.marks, office.store
         self.secret = self.store.secret(b"confirmation")
 
     def sign(self, *texts: str) -> str:
@@ -95,6 +96,24 @@ class OptIn:
 
     def refusal(self, row: SubmissionRow) -> str:
         return f"refuses {self.sign('address', row.natural_key)}"
+
+    def letter(self, delivery: DeliveryRow) -> Optional[dict]:
+        """The mail with the link. Of what a visitor wrote it has the address alone."""
+        row = self.office.row(delivery.submission)
+        waits = row and (row.state, row.reason) == (HELD, UNCONFIRMED)
+        if not waits or self.refuses(row):
+            return None
+        site = shown_site(self.office, self.office.rule(row))
+        url = f"{self.office.config.public_url}/c/{self.token(row)}"
+        return {
+            "subject": f"Please confirm your address for {site}",
+            "opening": f"Somebody, probably you, gave the address {row.label} at "
+            f"{site}. Look at what was sent, and confirm it, within 7 days:",
+            "link": (url, "Look and confirm"),
+            "closing": "If it was not you, there is nothing to do: without your word "
+            "nothing happens with it. Behind the same link you can ask never to be "
+            "written to again.",
+        }
 
     # the link
 
@@ -170,31 +189,6 @@ class OptIn:
         if not self.refuses(row):
             self.marks.put(self.refusal(row), FOR_EVER)
         return row
-
-
-class Question(Mail):
-    """The mail with the link. Of what a visitor wrote it has the address alone."""
-
-    def __init__(self, office: Office, opt_in: OptIn):
-        super().__init__(office)
-        self.opt_in = opt_in
-
-    def letter(self, delivery: DeliveryRow) -> Optional[dict]:
-        row = self.office.row(delivery.submission)
-        waits = row and (row.state, row.reason) == (HELD, UNCONFIRMED)
-        if not waits or self.opt_in.refuses(row):
-            return None
-        site = shown_site(self.office, self.office.rule(row))
-        url = f"{self.office.config.public_url}/c/{self.opt_in.token(row)}"
-        return {
-            "subject": f"Please confirm your address for {site}",
-            "opening": f"Somebody, probably you, gave the address {row.label} at "
-            f"{site}. Look at what was sent, and confirm it, within 7 days:",
-            "link": (url, "Look and confirm"),
-            "closing": "If it was not you, there is nothing to do: without your word "
-            "nothing happens with it. Behind the same link you can ask never to be "
-            "written to again.",
-        }
 
 
 # -- the page
