@@ -4866,12 +4866,8 @@ def in_pieces(text: str) -> Iterator[bytes]:
     """A large answer: done at once, with 6 MB in hand, each step would keep the GIL
     from all others for milliseconds."""
     starts = range(0, len(text), PIECE)
-    pieces = (text[start : start + PIECE].encode() for start in starts)
-    if not text.isascii():  # their number is not that of its characters
-        pieces = list(pieces)
-        response.content_length = sum(map(len, pieces))
-    else:
-        response.content_length = len(text)
+    pieces = [text[start : start + PIECE].encode() for start in starts]
+    response.content_length = sum(map(len, pieces))
     return iter(pieces)
 
 
