@@ -4164,13 +4164,13 @@ class ReadShape(NamedTuple):
     fields: tuple
     filters: tuple
     part: bool  # whether the natural key is searched by a part of it
-    fallbacks: dict = {}
 
 
 def full_name(document: dict) -> Any:
-    """`name`, or `first_name` and `last_name`."""
-    if document.get("name") is not None:
-        return document["name"]
+    """`full_name`, else `name`, else `first_name` and `last_name`."""
+    for name in ("full_name", "name"):
+        if document.get(name) is not None:
+            return document[name]
     names = [document.get("first_name"), document.get("last_name")]
     return " ".join(name for name in names if name and isinstance(name, str)) or None
 
@@ -4184,7 +4184,6 @@ READ_SHAPES = {  # document 000's
         ),
         ("company_name", "country_code", "follow_up_status", "source_event"),
         False,
-        {"full_name": full_name},
     ),
     COMPANIES: ReadShape(
         (
@@ -4212,9 +4211,8 @@ class ReadWire(Wire):
         document = {**stored, kind.key: row.label, **times}
         record = {"id": uuid_of(row.uid)}
         record |= {name: document.get(name) for name in shape.fields}
-        for name, fallback in shape.fallbacks.items():
-            if record[name] is None:
-                record[name] = fallback(document)
+        if "full_name" in record:
+            record["full_name"] = full_name(document)
         return record
 
     @classmethod
