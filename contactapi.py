@@ -4386,11 +4386,12 @@ def read_media() -> str:
     return environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
 
 
-def read_json() -> dict:
-    """The request's JSON object; 415 for another media type, 413, 400."""
+def read_json(instead: str = "") -> dict:
+    """The request's JSON object; 415, which says what to send `instead`, for another
+    media type, 413, 400."""
     media = read_media()
     if media and not JSON_MEDIA.fullmatch(media):
-        raise UnsupportedMediaType()
+        raise UnsupportedMediaType(instead)
     return parse_object(read_body().removeprefix(BOM))
 
 
@@ -4413,15 +4414,13 @@ def read_body() -> bytes:
 
 def read_form() -> dict:
     """The fields of a form that was sent: 413, 415 or 400."""
-    body, media = read_body(), read_media()
+    media = read_media()
     if media == "application/x-www-form-urlencoded":
-        pairs = urlencoded_pairs(body)
+        pairs = urlencoded_pairs(read_body())
     elif media == "multipart/form-data":
-        pairs = multipart_pairs(body, request.environ["CONTENT_TYPE"])
-    elif media and not JSON_MEDIA.fullmatch(media):
-        raise UnsupportedMediaType("send a form, without files, or JSON")
+        pairs = multipart_pairs(read_body(), request.environ["CONTENT_TYPE"])
     else:
-        pairs = list(parse_object(body.removeprefix(BOM)).items())
+        pairs = list(read_json("send a form, without files, or JSON").items())
     most = request.app.max_body // 4
     if sum(itertools.starmap(bytes_of_pair, pairs)) > most:
         raise PayloadTooLarge(f"the fields are larger than {most} bytes")
