@@ -5123,22 +5123,21 @@ class Api(Bottle):
         return wire.error(err)
 
 
-STYLE_HASH = base64.b64encode(hashlib.sha256(PAGE_STYLE.encode()).digest()).decode()
-
-
 def wants_page() -> bool:
     """Whether a browser itself asks: fetch() takes anything unless it is told."""
     return "text/html" in header(request.environ, "ACCEPT").lower()
 
 
-def page_of(title: str, text: str, more: str = "") -> str:
-    """A page of our own as the answer; `more` is HTML."""
-    policy = PAGE_POLICY.replace("style-src", f"style-src 'sha256-{STYLE_HASH}'")
+def page_of(title: str, text: str, more: str = "", style: str = "") -> str:
+    """A page of our own as the answer; `more` is HTML, `style` is for that."""
+    style = PAGE_STYLE + style
+    known = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = PAGE_POLICY.replace("style-src", f"style-src 'sha256-{known}'")
     response.set_header("Content-Security-Policy", policy)
     response.content_type = "text/html; charset=utf-8"
     text = text[:1].upper() + text[1:]
     shown = {"title": html_escape(title), "text": html_escape(text)}
-    return PAGE.format(**shown, style=PAGE_STYLE, more=more)
+    return PAGE.format(**shown, style=style, more=more)
 
 
 def link_back(caller: Optional[Caller]) -> str:
