@@ -5084,7 +5084,7 @@ class Api(Bottle):
         limit = self.body_limit(environ)
         if length > limit:
             raise self.too_large(environ)
-        if limit == LARGE_BODY:
+        if limit > self.max_body:
             needs = self.large[environ["PATH_INFO"].rstrip("/")]
             self.admit(environ, needs, False, "import")
         return limit

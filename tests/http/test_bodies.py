@@ -72,6 +72,12 @@ def test_a_bom_anywhere_else_is_400(api, body):
     assert failure(api.post(body))[0] == 400
 
 
+def test_where_any_body_may_have_64_mib_any_path_takes_it(make):
+    api = make(CONTACTAPI_MAX_BODY=str(2**26))
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/contacts"}
+    assert api.app.expect(environ, 2**26) == 2**26
+
+
 def test_a_413_names_the_limit(make):
     api = make(CONTACTAPI_MAX_BODY="2048")
     for path in ("/v1/contacts", "/nothing", "/healthz"):
