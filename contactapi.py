@@ -5044,8 +5044,8 @@ class Api(Bottle):
             raise environ["contactapi.refusal"]
         text = environ.get("CONTENT_LENGTH") or ""
         length = int(text[:18]) if text.isdecimal() else 0
-        if length > self.max_body // 4 and length > self.body_limit(environ):
-            raise self.too_large(environ)
+        if length > self.max_body // 4:
+            self.expect(environ, length)
 
     def where_to_put(self, path: str) -> str:
         """The extra that would serve this path; "" where none would."""
@@ -5112,9 +5112,8 @@ class Api(Bottle):
         return self.error_text(err)
 
     def error_text(self, err: ApiError) -> str:
-        response.content_type, response.status = JSON, err.status
-        for name, value in err.headers.items():
-            response.set_header(name, value)
+        response.status = err.status
+        response.headers.update(err.headers)
         wire = wire_of(request.path)
         if wire.as_pages and wants_page():
             title = "Not sent" if request.method == "POST" else response.status_line[4:]
@@ -5183,8 +5182,7 @@ def preflight(environ: dict, err: ApiError) -> str:
     if len(asked) <= 32 and TOKEN.fullmatch(asked) and asked not in known:
         methods += f", {asked}"
     response.status = 204
-    if "Allow" in err.headers:
-        response.set_header("Allow", err.headers["Allow"])
+    response.headers.update(err.headers)
     response.set_header("Access-Control-Allow-Methods", methods)
     names = USUAL_HEADERS + asked_headers(environ)
     response.set_header("Access-Control-Allow-Headers", ", ".join(names))
