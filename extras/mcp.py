@@ -283,8 +283,7 @@ def plain(value: str) -> Optional[str]:
 
 
 def read_message() -> dict:
-    """One JSON-RPC request or notification, `params` an object. Read once: in another
-    lane the request is carried out anew, and its body is gone."""
+    """One JSON-RPC request or notification, `params` an object."""
     if read_media() != "application/json":
         raise UnsupportedMediaType()
     try:
@@ -338,10 +337,9 @@ def setup(app: Api, services: Services, config: Config) -> None:
     @app.post("/mcp", needs=(SIGNED,))
     def post_mcp(caller: Caller) -> Any:
         refuse_foreign(config)
-        environ, message = request.environ, {}
+        message = {}
         try:
-            message = environ.get("contactapi.message") or read_message()
-            environ["contactapi.message"] = message
+            message = read_message()
             return answer(app, caller, message)
         except RpcError as err:
             response.status = err.status
