@@ -61,7 +61,7 @@ import traceback
 import unicodedata
 import uuid
 from array import array
-from collections import Counter, deque
+from collections import Counter, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase as fnmatch
@@ -1658,6 +1658,25 @@ class Note(peewee.Model):
 
     name = peewee.TextField(primary_key=True)
     value = peewee.TextField()
+
+
+def columns_of(model: type) -> list:
+    return [field.column_name for field in model._meta.sorted_fields]
+
+
+def row_of(model: type, **others: Any) -> type:
+    """A NamedTuple of a table's columns, with the defaults of the model, and of what is
+    read beside them."""
+    defaults = [field.default for field in model._meta.sorted_fields]
+    names, defaults = [*columns_of(model), *others], [*defaults, *others.values()]
+    return namedtuple(f"{model.__name__}Row", names, defaults=defaults)
+
+
+def insertion(model: type) -> str:
+    """SQL that stores the columns of a row."""
+    names = columns_of(model)
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {model._meta.table_name} ({', '.join(names)}) VALUES ({marks})"
 
 
 # But those of KINDS, and those that extras bring.
@@ -3351,28 +3370,10 @@ class Verdict(NamedTuple):
     spend: Optional[Callable] = None
 
 
-class SubmissionRow(NamedTuple):
-    id: int
-    uid: str
-    workspace: int
-    key: str  # its ref
-    label: Optional[str]
-    natural_key: Optional[str]
-    subject: Optional[str]
-    reply_to: Optional[str]
-    from_name: Optional[str]
-    page: Optional[str]
-    fields: str
-    created_at: int
-    updated_at: int
-    state: str = ""
-    reason: Optional[str] = None
-    confirmed_at: Optional[int] = None
-    accepted_at: Optional[int] = None
-    contact_number: Optional[int] = None
-    words: str = ""  # until it is stored
-    contact: Optional[str] = None  # the contact's uid
-    post: Optional[Post] = None  # what arrives, until it is stored
+# With the contact's uid, and what arrives until it is stored. Its `words` are only
+# written.
+SubmissionRow = row_of(Submission, contact=None, post=None)
+CONTACT_UID = "(SELECT uid FROM contact WHERE contact.id = contact_id)"
 
 
 def contact_fields(fields: dict, label: str) -> dict:
@@ -3397,18 +3398,12 @@ class Submissions(Listed):
     one is held: `asker(row, visitor)` is called inside the transaction that holds it
     (`visitor` is "" where a person accepted what is to be confirmed)."""
 
-    OWN = (  # in the order of SubmissionRow
-        "id, uid, workspace_id, key, label, natural_key, subject, reply_to, from_name, "
-        "page, fields, created_at, updated_at, state, reason, confirmed_at, "
-        "accepted_at, contact_id"
-    )
-    COLUMNS = f"{OWN}, '', (SELECT uid FROM contact WHERE contact.id = contact_id)"
-    ROW = SubmissionRow
-    INSERT = f"INSERT INTO submission ({OWN}, words) VALUES (?{', ?' * 18})"
+    COLUMNS = ", ".join([*columns_of(Submission), CONTACT_UID]).replace("words", "''")
+    ROW, INSERT = SubmissionRow, insertion(Submission)
     UPDATE = (
         "UPDATE submission SET updated_at = :updated_at, state = :state, "
         "reason = :reason, confirmed_at = :confirmed_at, accepted_at = :accepted_at, "
-        "contact_id = :contact_number WHERE id = :id"
+        "contact_id = :contact_id WHERE id = :id"
     )
     IS_FIRST = (
         "INSERT INTO sent (hash, number, at) VALUES (?, ?, ?) ON CONFLICT (hash) "
@@ -3464,7 +3459,7 @@ class Submissions(Listed):
             changes["accepted_at"] = self._now()
             if row.natural_key is not None:
                 contact, draft = self._into_contact(caller, row)
-                changes.update(contact=contact.uid, contact_number=contact.id)
+                changes.update(contact=contact.uid, contact_id=contact.id)
                 told.append(draft)
         return self._change(caller, row, *told, **changes)
 
@@ -3551,10 +3546,11 @@ class Submissions(Listed):
         made.update("\0".join((caller.ref, post.visitor, said)).encode())
         return made.digest()
 
-    def veiled_uid(self, workspace: int, natural_key: str) -> str:
-        """What an address has for an id where its contact may not be there: always the
+    def veiled_uid(self, row: SubmissionRow) -> str:
+        """What its address has for an id where its contact may not be there: always the
         same, and nobody's."""
-        secret, said = self.store.secret(b"veiled ids"), f"{workspace}\0{natural_key}"
+        secret = self.store.secret(b"veiled ids")
+        said = f"{row.workspace_id}\0{row.natural_key}"
         made = hashlib.blake2b(said.encode(), key=secret, digest_size=26)
         return uid_digits(made.digest()).decode()
 
@@ -3589,9 +3585,12 @@ class Submissions(Listed):
         self, caller: Caller, post: Post, fields: str, words: str
     ) -> SubmissionRow:
         [(number, uid, place)] = self._room(caller.workspace)
-        whose = number, uid, caller.workspace, caller.ref, *(post.email or (None, None))
-        told = post.subject, post.reply_to, post.from_name, post.page, fields
-        return SubmissionRow(*whose, *told, place, place, words=words, post=post)
+        email = post.email or (None, None)
+        whose = number, uid, caller.workspace, None, caller.ref, *email
+        told = post.subject, post.reply_to, post.from_name, post.page
+        times = {"created_at": place, "updated_at": place}
+        kept = {"words": words, "fields": fields, "post": post}
+        return SubmissionRow(*whose, *told, **times, **kept)
 
     def _settle(
         self, caller: Caller, row: SubmissionRow, verdict: Verdict
@@ -3612,7 +3611,7 @@ class Submissions(Listed):
 
     def _rule(self, caller: Caller, row: SubmissionRow) -> Caller:
         """The key by which it came; that is the caller while it arrives."""
-        return caller if row.post else self.keys.rule(row.workspace, row.key)
+        return caller if row.post else self.keys.rule(row.workspace_id, row.key)
 
     def _is_first(self, row: SubmissionRow, digest: bytes) -> bool:
         """Remembers it, unless the same is remembered and there still."""
@@ -3653,18 +3652,18 @@ class Submissions(Listed):
 
     def _count(self, row: SubmissionRow, change: int) -> None:
         kind = f"{self.kind.name} {row.state} {row.key}"
-        self.store.count(row.workspace, kind, change)
+        self.store.count(row.workspace_id, kind, change)
 
     def _draft(
         self, verb: str, caller: Caller, old: SubmissionRow, new: SubmissionRow
     ) -> Draft:
         """An acceptance stands in its contact's history."""
-        told = verb == "accepted" and new.contact_number is not None
-        owner = (CONTACTS.name, new.contact_number) if told else (self.kind.name, None)
+        told = verb == "accepted" and new.contact_id is not None
+        owner = (CONTACTS.name, new.contact_id) if told else (self.kind.name, None)
         changed = [n for n in self.CHANGING if getattr(old, n) != getattr(new, n)]
         what = f"{self.kind.name}.{verb}", self.kind.ref(new.uid), *owner
         when = self._now(), caller.ref, dump_texts(changed), ""
-        return Draft(new.workspace, *what, *when, submission=new.id)
+        return Draft(new.workspace_id, *what, *when, submission=new.id)
 
     def _delete(self, caller: Caller, row: SubmissionRow) -> None:
         """Its events go with it. Retention tells of none that the log never had."""
@@ -3702,22 +3701,7 @@ ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
 STAGE = {name: stage for stage, name in enumerate(PROGRESS)} | dict.fromkeys(ENDS, 4)
 
 
-class CallRow(NamedTuple):
-    id: int
-    uid: str
-    workspace: int
-    contact_number: int
-    phone_number: str
-    from_number: Optional[str]
-    created_at: int
-    updated_at: int
-    status: str = PROGRESS[0]
-    duration: Optional[int] = None
-    reason: Optional[str] = None
-    sid: Optional[str] = None
-    sequence: int = -1
-    contact: str = ""  # the contact's uid
-
+CallRow = row_of(Call, contact="")  # the contact's uid
 
 # What is told of a call; the rest is ours.
 CALL_FIELDS = (
@@ -3736,13 +3720,8 @@ class Calls(Listed):
     """Outbound calls (CONTRACT section 6): made here, placed by the operator's own
     dialler or by an extra's, moved on by that and by PATCH."""
 
-    OWN = (  # in the order of CallRow
-        "id, uid, workspace_id, contact_id, phone_number, from_number, created_at, "
-        "updated_at, status, duration, reason, sid, sequence"
-    )
-    COLUMNS = f"{OWN}, (SELECT uid FROM contact WHERE contact.id = contact_id)"
-    ROW = CallRow
-    INSERT = f"INSERT INTO call ({OWN}) VALUES (?{', ?' * 12})"
+    COLUMNS = ", ".join([*columns_of(Call), CONTACT_UID])
+    ROW, INSERT = CallRow, insertion(Call)
 
     def __init__(self, config: Config, contacts: Records):
         super().__init__(CALLS, contacts.store, contacts.events, contacts.clock)
@@ -3804,7 +3783,9 @@ class Calls(Listed):
             self.dialler.count()
         [(number, uid, place)] = self._room(caller.workspace)
         whose = number, uid, caller.workspace, contact.id
-        row = CallRow(*whose, phone, from_number, place, place, contact=contact.uid)
+        called = phone, from_number, PROGRESS[0]
+        times = {"created_at": place, "updated_at": place}
+        row = CallRow(*whose, *called, **times, contact=contact.uid)
         self.store.run(self.INSERT, row[:-1])
         if self.dialler:
             self.dialler.place(row)
@@ -3879,8 +3860,8 @@ class Calls(Listed):
         return row
 
     def _tell(self, verb: str, by: str, row: CallRow, changed: list) -> None:
-        kind, contact = self.kind, (CONTACTS.name, row.contact_number)
-        what = row.workspace, f"{kind.name}.{verb}", kind.ref(row.uid), *contact
+        kind, contact = self.kind, (CONTACTS.name, row.contact_id)
+        what = row.workspace_id, f"{kind.name}.{verb}", kind.ref(row.uid), *contact
         told = self._now(), by, dump_texts(changed), self.events.wire.one(kind, row)
         self.events.add(Draft(*what, *told))
 
@@ -5413,7 +5394,7 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         response.status = 201
         veiled = caller.settings.confirm or caller.settings.captcha == "service"
         uid = None if veiled else row.contact
-        uid = uid or app.services.submissions.veiled_uid(row.workspace, row.natural_key)
+        uid = uid or app.services.submissions.veiled_uid(row)
         sent = {"email": row.label, **CONTACTS.others(document)}
         return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 

@@ -86,7 +86,7 @@ class OptIn(Mail):
             return
         for name, _, time in limits:
             self.marks.put(name, self.marks.now() + time)
-        self.office.add(row.workspace, CONFIRM, row.label, submission=row.id)
+        self.office.add(row.workspace_id, CONFIRM, row.label, submission=row.id)
 
     def refuses(self, row: SubmissionRow) -> bool:
         """Whether its address is not to be written to, by whatever key."""
@@ -145,7 +145,7 @@ class OptIn(Mail):
         return self.office.submissions.find(
             "workspace_id = ? AND natural_key = ? AND key = ? AND (confirmed_at > ? "
             f"OR (? AND {held})) ORDER BY created_at DESC LIMIT 1",
-            *(row.workspace, row.natural_key, row.key, since, not link.late, since),
+            *(row.workspace_id, row.natural_key, row.key, since, not link.late, since),
         )
 
     def signed(self, row: SubmissionRow) -> str:
@@ -180,7 +180,7 @@ class OptIn(Mail):
         waits = row.state == ACCEPTED or (row.state, row.reason) == (HELD, UNCONFIRMED)
         if late or not waits or now >= row.updated_at + WEEK:
             return None
-        caller = operator("confirmation", row.workspace)
+        caller = operator("confirmation", row.workspace_id)
         return self.office.submissions.accept(caller, row, now)
 
     def refuse(self, row: SubmissionRow) -> SubmissionRow:

@@ -98,7 +98,7 @@ class Office:
         return self.submissions.find("id = ?", number)
 
     def rule(self, row: SubmissionRow) -> Caller:
-        return self.services.keys.rule(row.workspace, row.key)
+        return self.services.keys.rule(row.workspace_id, row.key)
 
     def add(self, workspace: int, sender: str, target: str, **what: Any) -> None:
         """Inside a transaction. A target ends with the recipient's address."""

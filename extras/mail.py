@@ -136,7 +136,7 @@ def announce(office: Office, number: int, row: SubmissionRow) -> None:
         return put_into_summary(office, row, notify, ends)
     marks.put(name, ends)
     for address in notify:
-        office.add(row.workspace, NOTIFY, address, event=number, submission=row.id)
+        office.add(row.workspace_id, NOTIFY, address, event=number, submission=row.id)
 
 
 def put_into_summary(
@@ -148,7 +148,7 @@ def put_into_summary(
     office.store.run(sql, (row.id, row.key, ends))
     for address in notify if first else ():
         target = f"{row.key} {ends} {address}"
-        office.add(row.workspace, SUMMARY, target, due_at=ends)
+        office.add(row.workspace_id, SUMMARY, target, due_at=ends)
 
 
 class Notification(Mail):
@@ -227,7 +227,7 @@ DOUBTED = "captcha_unavailable"  # the reason for which it is held
 
 def remind_of(office: Office, row: SubmissionRow, visitor: str) -> None:
     """Inside the transaction that holds it."""
-    remind(office, row.workspace, row.key)
+    remind(office, row.workspace_id, row.key)
 
 
 def remind_of_all(office: Office) -> None:

@@ -221,7 +221,7 @@ class Dialler:
         self._put(HANGUP, row)
 
     def _put(self, sender: str, row: CallRow) -> None:
-        what = row.workspace, sender, row.phone_number, self.ENDPOINT
+        what = row.workspace_id, sender, row.phone_number, self.ENDPOINT
         self.outbox.add(*what, call=row.id)
 
 
