@@ -4809,11 +4809,12 @@ def check_origin(environ: dict, caller: Caller, home: tuple) -> None:
 class Write(NamedTuple):
     """What a route that writes returns: a service's work, to be done in a transaction
     that it may share with others, and what makes the answer of the work's result once
-    that is on the disk. `look` raises what can be known without a transaction; it is
-    asked where one must be waited for."""
+    that is on the disk; and the status of a success. `look` raises what can be known
+    without a transaction; it is asked where one must be waited for."""
 
     work: Callable
     shape: Callable
+    status: int = 200
     look: Callable = lambda: None
 
 
@@ -4821,7 +4822,6 @@ class Elsewhere(Exception):
     """This request goes on in another lane."""
 
     def __init__(self, lane: str):
-        super().__init__(lane)
         self.lane = lane
 
 
@@ -4921,13 +4921,13 @@ class Api(Bottle):
 
     def written(self, environ: dict, write: Write, outcome: Outcome) -> tuple:
         """(status, headers, body) after what there was to write."""
-        return self.attempt(environ, lambda: write.shape(outcome.get()))
+        return self.attempt(environ, lambda: write.shape(outcome.get()), write.status)
 
-    def attempt(self, environ: dict, make: Callable) -> Any:
+    def attempt(self, environ: dict, make: Callable, status: int = 200) -> Any:
         """The answer of what `make` returns or raises, unless that is a Write or an
         Elsewhere. Stands in for Bottle's own handler: this request is the thread's."""
         request.bind(environ)
-        response.bind()
+        response.bind(status=status)
         try:
             made = make()
         except Elsewhere as err:
@@ -5233,7 +5233,7 @@ class JsonFormatter(TextFormatter):
         line["message"] = without_secrets(message)
         if trace:
             line["traceback"] = without_secrets(trace)
-        return dump(line).encode("utf-8", "backslashreplace").decode()
+        return dump(line)
 
 
 class LogHandler(logging.StreamHandler):
@@ -5353,20 +5353,16 @@ def add_native(app: Api, records: Records) -> None:
         if caller.type == "publishable":
             return post_as_visitor(app, caller)
         document = read_json()
+        work = records.upsert(caller, document)
+        return Write(work, lambda row: shown(records, caller, row, document), 201)
 
-        def created(row: Row) -> str:
-            response.status = 201
-            return shown(records, caller, row, document)
-
-        return Write(records.upsert(caller, document), created)
-
-    @app.route(one, "PATCH", needs=(kind.write,))
+    @app.patch(one, needs=(kind.write,))
     def patch_record(caller: Caller, ref: str) -> Write:
         document, uid = read_json(), kind.uid(ref)
         merge = read_media() == "application/merge-patch+json"
         work = records.patch(caller, uid, document, merge)
         look = functools.partial(records.get, caller.workspace, uid)
-        return Write(work, lambda row: shown(records, caller, row, document), look)
+        return Write(work, lambda row: shown(records, caller, row, document), look=look)
 
 
 def shown(service: Any, caller: Caller, row: Any, document: dict) -> str:
@@ -5391,7 +5387,6 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
     subject = subject if isinstance(subject, str) else None
 
     def received(row: SubmissionRow) -> str:
-        response.status = 201
         veiled = caller.settings.confirm or caller.settings.captcha == "service"
         uid = None if veiled else row.contact
         uid = uid or app.services.submissions.veiled_uid(row)
@@ -5399,18 +5394,18 @@ def post_as_visitor(app: Api, caller: Caller) -> Write:
         return NativeWire.receipt(CONTACTS.ref(uid), sent, row.created_at)
 
     read = {"fields": document, "email": email, "subject": subject, "tokens": tokens}
-    return receive(app, caller, read, received)
+    return Write(receive(app, caller, read), received, 201)
 
 
-def receive(app: Api, caller: Caller, read: dict, shape: Callable) -> Write:
-    """Both ways in go on here, with what was read of a Post: who sent it, whether it
-    may be kept."""
+def receive(app: Api, caller: Caller, read: dict) -> Callable:
+    """The work. Both ways in go on here, with what was read of a Post: who sent it,
+    whether it may be kept."""
     environ = request.environ
     visitor = app.gate.address(environ)
     post = Post(**read, page=sending_page(environ), visitor=visitor)
     work = app.services.submissions.receive(caller, post)
     app.gate.count_bytes(environ, caller)
-    return Write(work, shape)
+    return work
 
 
 def add_submissions(app: Api, submissions: Submissions) -> None:
@@ -5425,12 +5420,12 @@ def add_submissions(app: Api, submissions: Submissions) -> None:
         natural_key = sought_key(kind, query["email"])
         return dump({"deleted": submissions.delete_by_email(caller, natural_key)})
 
-    @app.route(one, "PATCH", needs=(kind.write,))
+    @app.patch(one, needs=(kind.write,))
     def patch_submission(caller: Caller, ref: str) -> Write:
         sent, uid = read_part("state"), kind.uid(ref)
         work = submissions.patch(caller, uid, sent)
         look = functools.partial(submissions.get, caller.workspace, uid)
-        return Write(work, lambda row: shown(submissions, caller, row, sent), look)
+        return Write(work, lambda row: shown(submissions, caller, row, sent), look=look)
 
 
 def add_import(
@@ -5506,7 +5501,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
         response.status = 201
         return EnvelopeWire.new_key(key, token)
 
-    @app.route(one, "PATCH", needs=(kind.write,), lane="long")
+    @app.patch(one, needs=(kind.write,), lane="long")
     def update_key(caller: Caller, ref: str) -> str:
         sent = read_part(*CHANGEABLE)
         key = keys.update(caller, ref, sent)
@@ -5532,12 +5527,11 @@ def add_calls(app: Api, calls: Calls) -> None:
 
         def created(made: tuple) -> str:
             text, replayed = made
-            response.status = 201
             if replayed:
                 response.set_header("Idempotency-Replayed", "true")
             return EnvelopeWire.data(text)
 
-        return Write(calls.create(caller, document, name), created)
+        return Write(calls.create(caller, document, name), created, 201)
 
     @app.get("/api/calls/list", needs=(kind.read,), lane="long")
     def list_calls(caller: Caller) -> str:
@@ -5554,7 +5548,7 @@ def add_calls(app: Api, calls: Calls) -> None:
         row = calls.get(caller.workspace, kind.uid(ref))
         return EnvelopeWire.data(NativeWire.one(kind, row))
 
-    @app.route(one, "PATCH", needs=(kind.write,))
+    @app.patch(one, needs=(kind.write,))
     def patch_call(caller: Caller, ref: str) -> Write:
         sent, uid = read_part(*CALL_PROPERTIES), kind.uid(ref)
 
@@ -5594,7 +5588,8 @@ def add_forms(app: Api) -> None:
         read = read_post(document)
         if caller.settings.confirm and read["email"] is None:
             raise MissingEmail()
-        return receive(app, caller, read, functools.partial(taken, caller, document))
+        work = receive(app, caller, read)
+        return Write(work, functools.partial(taken, caller, document))
 
     def taken(caller: Caller, document: dict, row: SubmissionRow) -> str:
         environ = request.environ

@@ -72,7 +72,7 @@ def add_history(app: Api, events: EventLog, records: Records) -> None:
         def erased(count: int) -> str:
             return dump({"id": kind.ref(uid), "erased": before + count})
 
-        return Write(forgetting(records, caller, uid), erased, look)
+        return Write(forgetting(records, caller, uid), erased, look=look)
 
 
 def add_events(app: Api, events: EventLog, services: Services) -> None:

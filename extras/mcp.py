@@ -313,7 +313,6 @@ def answer(app: Api, caller: Caller, message: dict) -> Any:
         raise RpcError(NO_METHOD, "Method not found", 404 if modern else 200)
 
     def shape(result: dict) -> str:
-        response.status = 200
         if modern:
             told = {"resultType": "complete", "_meta": {f"{META}serverInfo": SERVER}}
             result = {**told, **result}

@@ -22,7 +22,6 @@ from contactapi import (
     page_text,
     read_json,
     read_page,
-    response,
     without_secrets,
 )
 from extras.deliveries import add_deliveries
@@ -104,17 +103,14 @@ def add_webhooks(app: Api, hooks: Webhooks) -> None:
 
     @app.post(base, needs=needs)
     def create_webhook(caller: Caller) -> Write:
-        def created(hook: Webhook) -> str:
-            response.status = 201
-            return dump(document(hook, secret=True))
-
-        return Write(hooks.create(caller, read_json()), created)
+        work = hooks.create(caller, read_json())
+        return Write(work, lambda hook: dump(document(hook, secret=True)), 201)
 
     @app.get(one, needs=needs)
     def get_webhook(caller: Caller, ref: str) -> str:
         return dump(document(hooks.get(caller, ref)))
 
-    @app.route(one, "PATCH", needs=needs)
+    @app.patch(one, needs=needs)
     def update_webhook(caller: Caller, ref: str) -> Write:
         sent = read_json()
         rotated = sent.get("rotate") is True
