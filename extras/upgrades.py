@@ -238,9 +238,6 @@ def copy_before(store: Store, version: int) -> None:
     path = f"{store.path}.schema-{version}.backup"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # an earlier try's
-    reader = Store(store.path)
-    try:
+    with contextlib.closing(Store(store.path)) as reader:
         backup(reader, path)
-    finally:
-        reader.close()
     log.info("as it was it is kept in %s: delete that when all is well", path)

@@ -101,17 +101,15 @@ def verify(path: str) -> None:
     """Mistake unless this file is a whole database of ours."""
     if not os.path.isfile(path):
         raise Mistake(f"{path} is no file")
-    store = Store(path)
-    try:
-        if not schema_of(store):
-            raise Mistake(f"{path} is damaged: no schema")
-        wrong = [f"{what}: {found}" for what, found in problems(store) if found]
-        if wrong:
-            raise Mistake(f"{path} is damaged: {'; '.join(wrong)}")
-    except Unavailable as err:
-        raise Mistake(f"{path} is damaged: {err.__cause__}") from None
-    finally:
-        store.close()
+    with contextlib.closing(Store(path)) as store:
+        try:
+            if not schema_of(store):
+                raise Mistake(f"{path} is damaged: no schema")
+            wrong = [f"{what}: {found}" for what, found in problems(store) if found]
+        except Unavailable as err:
+            wrong = [str(err.__cause__)]
+    if wrong:
+        raise Mistake(f"{path} is damaged: {'; '.join(wrong)}")
 
 
 def problems(store: Store) -> Iterator[tuple]:
@@ -234,13 +232,10 @@ def run_copy(config: Config, args: argparse.Namespace) -> None:
         raise Mistake(f"{source} is not there")
     if source == target or (os.path.exists(target) and os.path.getsize(target)):
         raise Mistake(f"{target} is not empty")
-    store = open_database(source)
-    try:
+    with contextlib.closing(open_database(source)) as store:
         with contextlib.suppress(OSError):  # what stays there is said
             os.unlink(target)
         backup(store, target)
-    finally:
-        store.close()
     print(f"{target}: {os.path.getsize(target)} bytes")
 
 
