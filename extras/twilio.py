@@ -2,6 +2,7 @@
 end it, and the signed callbacks by which Twilio tells how far it is."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import re
@@ -99,11 +100,8 @@ class Uncertain(Refused):
     """Nobody knows whether Twilio took the request."""
 
 
-class Untaken(NotTaken):
-    """Somebody waits for each call: it has its own schedule, whatever failed before."""
-
-    def __init__(self, text: str, *status: int, seconds: Optional[int] = None):
-        super().__init__(Reply(text, *status), seconds, blameless=True)
+# Somebody waits for each call: it has its own schedule, whatever failed before.
+untaken = functools.partial(NotTaken, blameless=True)
 
 
 class Twilio:
@@ -153,7 +151,7 @@ class Twilio:
             answer = post(url, urlencode(form).encode(), headers, anywhere=True)
         except Unanswered as err:
             if not err.sent:
-                raise Untaken("Twilio cannot be reached") from None
+                raise untaken(Reply("Twilio cannot be reached")) from None
             text = "no answer from Twilio: it may have been placed"
             raise Uncertain(Reply(text)) from None
         return answer.status, self.read(answer)
@@ -163,7 +161,7 @@ class Twilio:
         # 503 is said before any work; so is a 5xx by something that has no words.
         if status in (429, 503) or (status >= 500 and answer.body == b""):
             pause = small_number(answer.retry_after)
-            raise Untaken("Twilio did not take it", status, seconds=pause)
+            raise untaken(Reply("Twilio did not take it", status), pause)
         try:
             said = parse_object(answer.body or b"")
         except InvalidRequest:
