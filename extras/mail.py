@@ -27,6 +27,7 @@ from contactapi import (
     a_number,
     is_email,
     iso,
+    micros,
     option,
     part_of,
     text_like,
@@ -42,7 +43,7 @@ from extras.letters import (
     rows_of,
     shown_site,
 )
-from extras.senders import DeliveryRow, NotTaken, Refused, Reply
+from extras.senders import DeliveryRow, NotTaken, Refused
 
 if not importlib.util.find_spec("extras.smtp"):  # imported when something is sent
     raise ModuleNotFoundError(name="extras.smtp")
@@ -291,20 +292,16 @@ def an_address(text: str) -> None:
 
 def run_mail(config: Config, args: argparse.Namespace) -> None:
     """Prints the server's words."""
+    from extras.smtp import MailServer
+
     if not config.smtp_url:
         message = "to send mail, set CONTACTAPI_SMTP_URL and CONTACTAPI_MAIL_FROM"
         raise Mistake(message)
-    print(try_out(config, args.address).text)
-
-
-def try_out(config: Config, address: str) -> Reply:
-    from extras.smtp import MailServer
-
-    at, number = int(time.time() * 1_000_000), secrets.token_hex(8)
+    number, at = secrets.token_hex(8), micros(time.time())
     opening = "This is a test. Mail from contactapi arrives here."
-    letter = Letter(address, "A test of contactapi", number, at, opening)
+    letter = Letter(args.address, "A test of contactapi", number, at, opening)
     try:
-        return MailServer(config).send(letter)
+        print(MailServer(config).send(letter).text)
     except (NotTaken, Refused) as err:
         raise Mistake(f"the mail was not taken: {err.reply.text}") from None
 
