@@ -73,14 +73,7 @@ from urllib.parse import quote as percent_encode
 try:
     import multipart
     import peewee
-    from bottle import (
-        Bottle,
-        HTTPError,
-        _closeiter,
-        html_escape,
-        request,
-        response,
-    )
+    from bottle import Bottle, HTTPError, _closeiter, html_escape, request, response
     from playhouse.sqlite_ext import AutoIncrementField
     from waitress import wasyncore
     from waitress.channel import ClientDisconnected, HTTPChannel
