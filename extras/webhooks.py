@@ -25,14 +25,7 @@ from contactapi import (
     without_secrets,
 )
 from extras.deliveries import add_deliveries
-from extras.endpoints import (
-    SENDER,
-    SHAPE_NAMES,
-    TYPES,
-    Webhook,
-    Webhooks,
-    told_of,
-)
+from extras.endpoints import SENDER, SHAPE_NAMES, TYPES, Webhook, Webhooks, told_of
 from extras.outgoing import Unanswered
 
 MODELS = (Webhook,)
