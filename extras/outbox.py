@@ -82,7 +82,7 @@ def listen(services: Services) -> None:
     outbox = Outbox(services.store, services.calls.clock)
     services.outbox = outbox
     services.hourly.append(outbox.expire)
-    services.workers.append(outbox.worker())
+    services.workers.append(Worker(outbox))
 
 
 class Outbox:
@@ -367,10 +367,7 @@ class Outbox:
         self.store.run(sql, (free_at, endpoint))
         self.store.run(f"{self.IS_DUE} WHERE name = ?", (endpoint,))
 
-    # keeping, and sending
-
-    def worker(self) -> Worker:
-        return Worker(self)
+    # keeping
 
     def expire(self) -> None:
         """Deletes what has come to an end and was kept for long enough, some at a

@@ -20,6 +20,7 @@ import webtest
 
 import contactapi
 from contactapi import Config
+from extras.worker import Worker
 
 SOURCE = Path(contactapi.__file__)
 PAGE = {"Origin": "https://example.com"}
@@ -534,7 +535,7 @@ def files_of(folder):
 @contextlib.contextmanager
 def running_worker(outbox, worker=None):
     """Within, what is due is sent as a server does it."""
-    worker = worker or outbox.worker()
+    worker = worker or Worker(outbox)
     worker.start()
     try:
         yield worker
