@@ -5744,6 +5744,8 @@ class Parser:
         except OSError as err:  # the disk has no room for a large body
             log.error("a body could not be kept: %s", err.strerror)
             self.error = Unavailable()
+        finally:
+            self.data = b""  # who sends slowly holds no more than what was read
         self.environ["contactapi.refusal"] = self.error
         self.head, self.completed = bytearray(), True
         return len(data)
@@ -5953,8 +5955,7 @@ class Channel(HTTPChannel):
             self.parse()
 
     def parse(self) -> None:
-        """Bytes to the next request, some kilobytes of a head at a time: what is left
-        is copied for each (a body goes as a whole)."""
+        """After anything has happened: bytes to the next request, or the end."""
         if self.close_when_flushed and not (self.in_hand or self.unsent):
             self.half_close()
         while self.connected and self.unread and not (self.in_hand or self.unsent):
@@ -5962,8 +5963,7 @@ class Channel(HTTPChannel):
                 environ = {**self.server.environ, "REMOTE_ADDR": self.addr[0]}
                 self.request = Parser(self.server.application, environ)
             request = self.request
-            most = len(self.unread) if request.file else 4096
-            self.unread = self.unread[request.received(self.unread[:most]) :]
+            self.unread = self.unread[request.received(self.unread) :]
             if request.expect_continue:
                 request.expect_continue = False
                 self.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
