@@ -5927,16 +5927,15 @@ class Channel(HTTPChannel):
 
     def __init__(self, server: "Server", sock: socket.socket, addr: tuple, *more: Any):
         super().__init__(server, sock, addr, *more)
-        self.peer, self.unsent = peer_of(addr), deque()
+        self.peer = network_of(addr[0]) or addr[0]  # for whom it counts
+        self.unsent = deque()
         self.watch()
 
     def watch(self) -> None:
         """Tells the main loop for what it is to poll: who has sent ahead waits."""
-        wanted = 0 if self.unread else select.POLLIN
-        if self.unsent or self.close_when_flushed:
-            wanted = select.POLLOUT
         if self.connected:
-            self.server.watch(self, wanted)
+            more = 0 if self.unread else select.POLLIN
+            self.server.watch(self, select.POLLOUT if self.unsent else more)
 
     # requests
 
@@ -6276,9 +6275,8 @@ class Writer:
         for channel, outcome in members:
             if group.spoiled and not failure and outcome.error is not group.spoiled:
                 again.append(channel)
-            elif failure and not outcome.error:
-                answered.append((channel, Outcome(None, failure)))
             else:
+                outcome = Outcome(outcome.result, outcome.error or failure)
                 answered.append((channel, outcome))
         self.waiting.extendleft(reversed(again))
         if self.waiting:
@@ -6423,11 +6421,10 @@ class Server(TcpWSGIServer):
                 if accepted is None:
                     return
                 sock, address = accepted
-                if excess and peer_of(address) in excess:
-                    sock.close()
-                else:
-                    self.set_socket_options(sock)
-                    Channel(self, sock, address, self.adj, self._map)
+                self.set_socket_options(sock)
+                channel = Channel(self, sock, address, self.adj, self._map)
+                if channel.peer in excess:
+                    channel.handle_close()
 
     def is_short(self) -> bool:
         return len(self.active_channels) * 4 >= self.adj.connection_limit * 3
@@ -6594,11 +6591,6 @@ class Server(TcpWSGIServer):
         self.watched = 0
         self.poller.unregister(self._fileno)
         wasyncore.dispatcher.close(self)
-
-
-def peer_of(address: tuple) -> str:
-    """Whom a connection from this socket address counts for."""
-    return network_of(address[0]) or address[0]
 
 
 def connection_limit() -> int:
