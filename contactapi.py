@@ -5114,23 +5114,18 @@ def page_of(title: str, text: str, more: str = "", style: str = "") -> str:
 
 
 def link_back(caller: Optional[Caller]) -> str:
-    url = way_back(caller)
-    if not url:
-        return ""
-    site = html_escape(url.partition("://")[2].strip("/"))
-    return f'<p><a href="{html_escape(url)}">Back to {site}</a></p>'
-
-
-def way_back(caller: Optional[Caller]) -> str:
-    """To the page that sent a form, if its key is for that one; else to the first site
-    that the key names; empty where there is none."""
+    """HTML: to the page that sent a form, if its key is for that one; else to the first
+    site that the key names; "" where there is none."""
     rules = tuple(rule for rule in caller.domains if rule != "*") if caller else ()
-    sender = web_url(sending_page(request.environ) or "")
-    if origin_allowed(rules, sender):
-        return f"{sender}/"
-    hosts = [rule for rule in rules if not rule.startswith("*")]
-    scheme = "http" if hosts and hosts[0].startswith("localhost") else "https"
-    return f"{scheme}://{hosts[0]}/" if hosts else ""
+    url = web_url(sending_page(request.environ) or "")
+    if not origin_allowed(rules, url):
+        hosts = [rule for rule in rules if not rule.startswith("*")]
+        if not hosts:
+            return ""
+        scheme = "http" if hosts[0].startswith("localhost") else "https"
+        url = f"{scheme}://{hosts[0]}"
+    site = html_escape(url.partition("://")[2])
+    return f'<p><a href="{html_escape(url)}/">Back to {site}</a></p>'
 
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
