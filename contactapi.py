@@ -4503,21 +4503,17 @@ def sought_uid(query: dict, name: str, kind: Kind) -> str:
 
 
 def read_list_filters(listed: Listed, workspace: int) -> tuple:
-    if listed.kind is SUBMISSIONS:
-        return read_submission_filters(listed, workspace)
-    return read_filters(listed.kind, read_query())
-
-
-def read_submission_filters(submissions: Submissions, workspace: int) -> tuple:
-    """What the query narrows a list of submissions to (CONTRACT section 8)."""
+    """What the query narrows a list of any kind to (CONTRACT sections 4 and 8)."""
     pairs = read_query()
+    if listed.kind is not SUBMISSIONS:
+        return read_filters(listed.kind, pairs)
     query, shared = dict(pairs), ("email", "q", "created_after", "created_before")
     filters = read_filters(SUBMISSIONS, [pair for pair in pairs if pair[0] in shared])
     filters += read_choice(query, "state", STATES)
     if "key" in query:
         ref = KEYS.ref(sought_uid(query, "key", KEYS))
         filters += (Filter("key", "=", ref),)
-    return filters + read_contact(submissions.contacts, workspace, query, "contact")
+    return filters + read_contact(listed.contacts, workspace, query, "contact")
 
 
 def read_choice(query: dict, name: str, choices: tuple) -> tuple:
