@@ -5704,8 +5704,7 @@ class Parser:
     expect_continue = False  # the client waits for a word before it sends them
     read_at = 0.0  # when the last byte was read
     answer = None  # what the app made of it: it may be a Write at first
-    taken_at = 0.0  # when a thread of a lane began with it
-    connection = None  # that thread's, by which it can be ended
+    connection = None  # of the thread that has it, by which it can be ended
 
     def __init__(self, app: Api, environ: dict):
         self.app, self.began = app, time.time()
@@ -6291,7 +6290,7 @@ class Lane:
         self.name, self.app = name, app
         self.for_workspace, self.for_key = max(1, threads // 2), 2
         self.free = [Worker(server, f"{name}-{number}") for number in range(threads)]
-        self.running, self.waiting = [], []  # channels
+        self.waiting, self.running = [], {}  # channels; since when
         self.shares = Counter()  # of workspaces and keys in what runs
 
     def put(self, channel: Channel) -> None:
@@ -6307,9 +6306,8 @@ class Lane:
 
     def begin(self, channel: Channel) -> None:
         worker = self.free.pop()
-        self.running.append(channel)
+        self.running[channel] = time.monotonic()
         self.shares += Counter(share_of(channel))
-        channel.request.taken_at = time.monotonic()
         ended = functools.partial(self.ended, channel, worker)
         worker.do(functools.partial(self.serve, channel), ended)
 
@@ -6317,7 +6315,6 @@ class Lane:
         """The worker's part. The answer is sent from there, too: it may be large, or a
         stream."""
         request = channel.request
-        # Not before: 15 threads at rest would hold 2 MB for theirs.
         request.connection = self.app.store.reading.connection()
         request.environ["contactapi.lane"] = self.name
         if channel.connected:
@@ -6329,7 +6326,7 @@ class Lane:
     ) -> None:
         if failure:
             log_failure("server", failure)
-        self.running.remove(channel)
+        del self.running[channel]
         self.free.append(worker)
         self.shares -= Counter(share_of(channel))
         channel.finish()
@@ -6340,10 +6337,10 @@ class Lane:
 
     def end_overdue(self, now: float) -> None:
         """Ends what runs too long, or for a client that has gone."""
-        for channel in self.running:
+        for channel, since in self.running.items():
             request = channel.request
             is_gone = not channel.connected or channel.peek() == b""
-            if is_gone or now - request.taken_at > self.LONGEST:
+            if is_gone or now - since > self.LONGEST:
                 request.environ["contactapi.ended"] = True
                 if request.connection:
                     request.connection.interrupt()
