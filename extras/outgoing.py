@@ -210,6 +210,7 @@ def request(parts: Any, host: str, body: bytes, headers: dict) -> bytes:
         "User-Agent": f"contactapi/{VERSION}",
         "Content-Type": "application/json",
         "Content-Length": len(body),
+        "Accept-Encoding": "identity",
         "Connection": "close",
         **headers,
     }
