@@ -171,17 +171,18 @@ def remaining(ends: float) -> float:
 
 
 def connect(allowed: list, ends: float) -> tuple:
-    """(a socket to the first that lets us, whether its address is public)."""
-    failure = OSError()
+    """(a socket to the first that lets us, whether its address is public). One that
+    says nothing leaves the others their share of the time."""
+    failure, left = OSError(), len(allowed)
     for family, address, public in allowed:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(remaining(ends))
+            sock.settimeout(remaining(ends) / left)
             sock.connect(address)
             return sock, public
         except OSError as err:
             sock.close()
-            failure = err
+            failure, left = err, left - 1
     raise failure
 
 

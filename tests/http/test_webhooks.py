@@ -739,6 +739,28 @@ def test_of_several_addresses_those_that_are_not_public_are_passed_by(
     assert headers["Host"] == f"both.example.com:{listening(receiver)}"
 
 
+def test_an_address_that_says_nothing_leaves_time_for_the_next(
+    api, receiver, monkeypatch
+):
+    resolving(monkeypatch, ["203.0.113.9", "127.0.0.1"])
+    monkeypatch.setattr(outgoing, "is_public", lambda ip: True)
+    monkeypatch.setattr(outgoing, "SECONDS", 2)
+    connect = socket.socket.connect
+
+    def silent(sock, address):
+        if address[0] == "203.0.113.9":
+            time.sleep(sock.gettimeout())
+            raise TimeoutError
+        connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect", silent)
+    add(api, f"http://both.example.com:{listening(receiver)}/x")
+    api.add("a@x.org")
+    send(api)
+    assert [path for path, _, _ in receiver.requests] == ["/x"]
+    assert deliveries(api)[0]["state"] == "delivered"
+
+
 def test_a_redirect_to_an_address_of_ours_is_not_followed(api, receiver):
     _, row = met_with(api, receiver, (302, b"", {"Location": f"{receiver.url}/else"}))
     assert [path for path, _, _ in receiver.requests] == ["/"]
