@@ -2419,9 +2419,8 @@ class Keys:
         never their tokens, and none that was revoked."""
         keys = self._some(workspace, Key.revoked_at.is_null())
         for key in keys:
-            last = self.used.get(key.ref)
-            if last is not None:
-                key.last_used_at = max(key.last_used_at or 0, micros(last))
+            last = micros(self.used.get(key.ref, 0))
+            key.last_used_at = max(key.last_used_at or 0, last) or None
         env = self._find(workspace, "env")
         return keys + [env] if env else keys
 
@@ -2527,18 +2526,13 @@ class Keys:
     def save_last_used(self) -> None:
         """Writes when each key was last seen: now and then, never for a request."""
         used = self.used.copy()
-        if not used:
-            return
-
-        def save() -> None:
-            for ref, at in used.items():
-                self.store.run(
-                    'UPDATE "key" SET last_used_at = ?1 '
-                    "WHERE uid = ?2 AND coalesce(last_used_at, 0) < ?1",
-                    (micros(at), ref.removeprefix("key_")),
-                )
-
-        self.store.write(save)
+        rows = [(micros(at), ref.removeprefix("key_")) for ref, at in used.items()]
+        sql = (
+            'UPDATE "key" SET last_used_at = ?1 '
+            "WHERE uid = ?2 AND coalesce(last_used_at, 0) < ?1"
+        )
+        if rows:
+            self.store.write(lambda: self.store.run_many(sql, rows))
         for ref, at in used.items():
             if self.used.get(ref) == at:
                 self.used.pop(ref, None)
@@ -3888,22 +3882,18 @@ class Services:
         """What can be exported, by its plural."""
         return {**self.records, SUBMISSIONS.plural: self.submissions}
 
-    def close(self, in_use: bool = False) -> None:
+    def close(self, in_use: bool = False, rewrites: bool = False) -> None:
+        """`rewrites` at a server's end: no copy stays of what was erased."""
         self.store.patience = 1
-        try:
-            self.keys.save_last_used()
-        except Unavailable as err:
-            log.warning("the last use of keys was not saved: %s", err.__cause__)
+        works = [self.keys.save_last_used]
+        if rewrites:
+            works.append(self.store.rewrite_if_due)
+        for work in works:
+            try:
+                work()
+            except Unavailable as err:
+                log.warning("at the end not all was written: %s", err.__cause__)
         self.store.close(in_use)
-
-    def stop(self, in_use: bool) -> None:
-        """A server's end: no copy stays of what was erased."""
-        self.store.patience = 1
-        try:
-            self.store.rewrite_if_due()
-        except Unavailable as err:
-            log.warning("the file is rewritten at the next stop: %s", err.__cause__)
-        self.close(in_use)
 
 
 ###############################################################################
@@ -6748,7 +6738,7 @@ def serve(config: Config, args: argparse.Namespace) -> None:
     server.run()
     for thread in threads:
         thread.stop()
-    services.stop(in_use=server.task_dispatcher.is_busy())
+    services.close(server.task_dispatcher.is_busy(), rewrites=True)
     log.info("stopped")
 
 

@@ -746,7 +746,7 @@ def test_after_an_erasure_and_a_clean_stop_no_file_holds_a_byte_of_it(
         assert free.services.submissions.expire() == 30
     assert free.ask("DELETE", f"/v1/contacts/{ref}").status_int == 200
     assert inbox(free) == []
-    free.services.stop(in_use=False)
+    free.services.close(rewrites=True)
     free.closed = True
     for file in tmp_path.iterdir():
         if file.name.startswith("contacts.db"):
