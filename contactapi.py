@@ -1665,9 +1665,8 @@ def row_of(model: type, **others: Any) -> type:
     return namedtuple(f"{model.__name__}Row", names, defaults=defaults)
 
 
-def insertion(model: type) -> str:
-    """SQL that stores the columns of a row."""
-    names = columns_of(model)
+def insertion(model: type, names: list) -> str:
+    """SQL that stores these columns of a row."""
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {model._meta.table_name} ({', '.join(names)}) VALUES ({marks})"
 
@@ -2624,16 +2623,13 @@ class Events:
     then: `wire` spells it. `listeners` are called inside the same transaction with
     what was added, a list of (id, Draft)."""
 
+    INSERT = insertion(Event, columns_of(Event)[1:])  # its id is SQLite's
+
     def __init__(self, store: Store, wire: Any):
         self.store, self.wire, self.listeners = store, wire, []
 
     def add(self, *drafts: "Draft") -> None:
-        self.store.run_many(
-            "INSERT INTO event (workspace_id, type, record, owner, subject, "
-            "created_at, key, changed, data, base, restated, submission_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            drafts,
-        )
+        self.store.run_many(self.INSERT, drafts)
         if self.listeners and drafts:
             (last,) = self.store.row("SELECT last_insert_rowid()")
             told = list(enumerate(drafts, last + 1 - len(drafts)))
@@ -2660,16 +2656,14 @@ class Events:
         again. Each has every name that those before it have, which `_let_stand` needs.
         Only for a record to which something was added or written over."""
         sql = (
-            "SELECT id, base, CASE WHEN base IS NULL THEN '{}' ELSE data END "
-            "FROM event WHERE subject = ? AND owner = ? AND record = ? "
-            "ORDER BY id DESC LIMIT 1"
+            "SELECT coalesce(base, id), iif(base, data, '{}') FROM event "
+            "WHERE subject = ? AND owner = ? AND record = ? ORDER BY id DESC LIMIT 1"
         )
         params = (draft.subject, draft.owner, draft.record)
-        last, base, data = self.store.row(sql, params) or (None, None, "{}")
+        base, data = self.store.row(sql, params) or (None, "{}")
         data = dump({**load(data), **difference})
-        if last is None or len(data) > most:
-            return draft
-        return draft._replace(base=base or last, data=data)
+        fits = base is not None and len(data) <= most
+        return draft._replace(base=base, data=data) if fits else draft
 
     def expire(self, before: int) -> int:
         """Deletes events older than `before`, some at a time; how many there were. The
@@ -3038,8 +3032,7 @@ class Records(Listed):
     (`Store.write`, `Group.add`)."""
 
     VISITORS_NAMES = 200
-    COLUMNS = "id, uid, label, natural_key, fields, created_at, updated_at"
-    ROW = Row
+    COLUMNS, ROW = ", ".join(Row._fields), Row
 
     def __init__(self, kind: Kind, store: Store, events: Events, clock, max_body: int):
         super().__init__(kind, store, events, clock)
@@ -3047,8 +3040,7 @@ class Records(Listed):
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table = kind.table
         self.put = (
-            f"INSERT INTO {table} ({self.COLUMNS}, workspace_id, words) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            f"{insertion(kind.model, [*Row._fields, 'workspace_id', 'words'])} "
             "ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
             "fields = excluded.fields, words = excluded.words, "
             "updated_at = excluded.updated_at"
@@ -3386,7 +3378,7 @@ class Submissions(Listed):
     (`visitor` is "" where a person accepted what is to be confirmed)."""
 
     COLUMNS = ", ".join([*columns_of(Submission), CONTACT_UID]).replace("words", "''")
-    ROW, INSERT = SubmissionRow, insertion(Submission)
+    ROW, INSERT = SubmissionRow, insertion(Submission, columns_of(Submission))
     UPDATE = (
         "UPDATE submission SET updated_at = :updated_at, state = :state, "
         "reason = :reason, confirmed_at = :confirmed_at, accepted_at = :accepted_at, "
@@ -3708,7 +3700,7 @@ class Calls(Listed):
     dialler or by an extra's, moved on by that and by PATCH."""
 
     COLUMNS = ", ".join([*columns_of(Call), CONTACT_UID])
-    ROW, INSERT = CallRow, insertion(Call)
+    ROW, INSERT = CallRow, insertion(Call, columns_of(Call))
 
     def __init__(self, config: Config, contacts: Records):
         super().__init__(CALLS, contacts.store, contacts.events, contacts.clock)
