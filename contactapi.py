@@ -1653,8 +1653,8 @@ class Note(peewee.Model):
     value = peewee.TextField()
 
 
-def columns_of(model: type) -> list:
-    return [field.column_name for field in model._meta.sorted_fields]
+def columns_of(model: type) -> tuple:
+    return tuple(field.column_name for field in model._meta.sorted_fields)
 
 
 def row_of(model: type, **others: Any) -> type:
@@ -1665,7 +1665,7 @@ def row_of(model: type, **others: Any) -> type:
     return namedtuple(f"{model.__name__}Row", names, defaults=defaults)
 
 
-def insertion(model: type, names: list) -> str:
+def insertion(model: type, names: tuple) -> str:
     """SQL that stores these columns of a row."""
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {model._meta.table_name} ({', '.join(names)}) VALUES ({marks})"
@@ -2616,6 +2616,9 @@ ENV_KEY = Key(
 
 MANY = 1000  # rows that a short request does not delete
 
+# An event to be written: its id is SQLite's. Most are whole, and nobody's submission.
+Draft = namedtuple("Draft", columns_of(Event)[1:], defaults=(None, False, None))
+
 
 class Events:
     """What happened, in the order of commits (CONTRACT section 9). `add` is called
@@ -2623,12 +2626,12 @@ class Events:
     then: `wire` spells it. `listeners` are called inside the same transaction with
     what was added, a list of (id, Draft)."""
 
-    INSERT = insertion(Event, columns_of(Event)[1:])  # its id is SQLite's
+    INSERT = insertion(Event, Draft._fields)
 
     def __init__(self, store: Store, wire: Any):
         self.store, self.wire, self.listeners = store, wire, []
 
-    def add(self, *drafts: "Draft") -> None:
+    def add(self, *drafts: Draft) -> None:
         self.store.run_many(self.INSERT, drafts)
         if self.listeners and drafts:
             (last,) = self.store.row("SELECT last_insert_rowid()")
@@ -2650,7 +2653,7 @@ class Events:
         )
         return self.store.run(sql, (row.id, kind.name, MANY)).rowcount
 
-    def resting(self, draft: "Draft", difference: dict, most: int) -> "Draft":
+    def resting(self, draft: Draft, difference: dict, most: int) -> Draft:
         """The event as what differs from the record's last whole one, if that takes at
         most `most` characters: a few bytes from a visitor do not write a large record
         again. Each has every name that those before it have, which `_let_stand` needs.
@@ -2717,23 +2720,6 @@ def whole(base: str, difference: str) -> str:
     for name in ("created_at", "updated_at"):
         document[name] = document.pop(name)
     return dump(document)
-
-
-class Draft(NamedTuple):
-    """An event to be written, in the order of the table's columns."""
-
-    workspace: int
-    type: str
-    record: str
-    owner: str
-    subject: Optional[int]
-    created_at: int
-    key: str
-    changed: str
-    data: str
-    base: Optional[int] = None
-    restated: bool = False
-    submission: Optional[int] = None  # the number of its row
 
 
 # -- records
@@ -3040,7 +3026,7 @@ class Records(Listed):
         self.max_body, self.longest_line = max_body, max(LONGEST_LINE, 4 * max_body)
         table = kind.table
         self.put = (
-            f"{insertion(kind.model, [*Row._fields, 'workspace_id', 'words'])} "
+            f"{insertion(kind.model, (*Row._fields, 'workspace_id', 'words'))} "
             "ON CONFLICT (workspace_id, natural_key) DO UPDATE SET "
             "fields = excluded.fields, words = excluded.words, "
             "updated_at = excluded.updated_at"
@@ -3642,7 +3628,7 @@ class Submissions(Listed):
         changed = [n for n in self.CHANGING if getattr(old, n) != getattr(new, n)]
         what = f"{self.kind.name}.{verb}", self.kind.ref(new.uid), *owner
         when = self._now(), caller.ref, dump_texts(changed), ""
-        return Draft(new.workspace_id, *what, *when, submission=new.id)
+        return Draft(new.workspace_id, *what, *when, submission_id=new.id)
 
     def _delete(self, caller: Caller, row: SubmissionRow) -> None:
         """Its events go with it. Retention tells of none that the log never had."""
@@ -3653,7 +3639,7 @@ class Submissions(Listed):
         if known or caller.ref != "retention":
             draft = self._draft("deleted", caller, row, row)
             gone = self.events.wire.gone(draft.record)
-            self.events.add(draft._replace(data=gone, submission=None))
+            self.events.add(draft._replace(data=gone, submission_id=None))
 
     def _keys(self, workspace: int) -> Iterator[str]:
         """The ref of each key that has some, found by the index alone."""

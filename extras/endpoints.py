@@ -275,7 +275,7 @@ class Webhooks(Sender):
 
     def announce(self, told: list) -> None:
         """Inside the transaction of the events, pairs of (id, Draft)."""
-        for workspace, pairs in groupby(told, key=lambda pair: pair[1].workspace):
+        for workspace, pairs in groupby(told, key=lambda pair: pair[1].workspace_id):
             sql = "SELECT uid, events FROM webhook WHERE workspace_id = ? AND enabled"
             hooks = self.store.rows(sql, (workspace,))
             wanted = [(f"whk_{uid}", load(events)) for uid, events in hooks]

@@ -122,7 +122,7 @@ def hear(office: Office, told: list) -> None:
     """Inside the transaction of these events."""
     for number, draft in told:
         if draft.type == f"{SUBMISSIONS.name}.accepted":
-            announce(office, number, office.row(draft.submission))
+            announce(office, number, office.row(draft.submission_id))
 
 
 def announce(office: Office, number: int, row: SubmissionRow) -> None:

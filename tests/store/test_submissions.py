@@ -437,7 +437,7 @@ def test_listeners_are_told_inside_the_transaction_of_each_event_and_its_id(
     def listener(drafts):
         for number, draft in drafts:
             assert free.services.store.writes
-            told.append((number, draft.type, draft.submission))
+            told.append((number, draft.type, draft.submission_id))
 
     free.services.events.listeners.append(listener)
     row = receive(free, public, {"n": 1})
