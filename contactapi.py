@@ -2561,6 +2561,7 @@ def clean_domains(names: Any) -> list:
 
 
 KEY_PROPERTIES = {  # as `clean_values` takes them
+    "type": (one_of(tuple(TOKEN_PREFIX)), "secret, publishable or restricted"),
     "name": (clean_key_name, "text of at most 200 characters"),
     "permissions": (clean_permissions, "an array of names"),
     "domains": (clean_domains, "an array of at most 100 names"),
@@ -2574,7 +2575,7 @@ KEY_PROPERTIES = {  # as `clean_values` takes them
     "confirm": (one_of((False, True)), "true or false"),
     "keep_days": (one_of(range(36_501)), "a number of days up to 36500; 0 is for ever"),
 }
-CHANGEABLE = tuple(name for name in KEY_PROPERTIES if name != "permissions")
+CHANGEABLE = tuple(n for n in KEY_PROPERTIES if n not in ("type", "permissions"))
 # What of a publishable key decides where submissions go, and which are let in.
 GUARDED = ("redirect", "domains", "captcha", "confirm", "keep_days")
 
@@ -2588,10 +2589,8 @@ def key_values(key: Key) -> dict:
 
 def clean_key(type: Any, **given: Any) -> dict:
     """The columns of a key that may exist; anything else is InvalidRequest."""
-    if not isinstance(type, str) or type not in TOKEN_PREFIX:
-        raise InvalidRequest("type is secret, publishable or restricted", "type")
     usual = {"name": "", "permissions": (), "domains": (), "existing": "update"}
-    values = clean_values(KEY_PROPERTIES, {**usual, **given})
+    values = clean_values(KEY_PROPERTIES, {"type": type, **usual, **given})
     for name, owner in (("permissions", "restricted"), ("domains", "publishable")):
         if bool(values[name]) != (type == owner):
             message = f"a {owner} key has one or more {name}, no other key has any"
@@ -2600,7 +2599,7 @@ def clean_key(type: Any, **given: Any) -> dict:
     if settings and type != "publishable":
         name = next(iter(settings))
         raise InvalidRequest(f"only a publishable key has {name}", name)
-    return {"type": type, **values, "settings": FormSettings(**settings)}
+    return {**values, "settings": FormSettings(**settings)}
 
 
 # What is shown of CONTACTAPI_SECRET_KEY, which is in no table.
@@ -5448,7 +5447,7 @@ def add_keys_api(app: Api, keys: Keys) -> None:
 
     @app.post(base, needs=(kind.write,), lane="long")
     def create_key(caller: Caller) -> str:
-        wanted = {"type": "restricted", **read_part(*CHANGEABLE, "type", "permissions")}
+        wanted = {"type": "restricted", **read_part(*KEY_PROPERTIES)}
         key, token = keys.create(caller, **wanted)
         response.status = 201
         return EnvelopeWire.new_key(key, token)
@@ -6803,7 +6802,7 @@ def on_database(
 
 
 def keys_create(services: Services, args: argparse.Namespace) -> None:
-    wanted = given(args, "type", "permissions", *CHANGEABLE)
+    wanted = given(args, *KEY_PROPERTIES)
     clean_key(**wanted)  # before a workspace is made for it
     caller = operator("cli", services.workspaces.ensure(args.workspace))
     _, token = services.keys.create(caller, **wanted)
