@@ -2287,10 +2287,10 @@ class Keys:
         self.store, self.events, self.clock, self.ticker = store, events, clock, ticker
         self.cache, self.used = {}, {}
         self.end_made = self._leave  # or what an extra has for what keys make there
-        self.env = None
+        self.own = {}  # by its hash, as all are found: the environment's
         if secret_key:
             default = Workspaces(store).find("default")
-            self.env = (token_hash(secret_key), operator("env", default))
+            self.own[token_hash(secret_key)] = operator("env", default)
 
     # finding
 
@@ -2301,7 +2301,7 @@ class Keys:
         digest, cache, now = token_hash(token), self.cache, self.ticker()
         caller, until = cache.get(digest, (None, 0))
         if until <= now:
-            caller = self._stored(digest)
+            caller = self.own.get(digest) or self._caller("hash = ?", digest)
             if caller is None:
                 return None
             if len(cache) >= self.ROOM:
@@ -2309,11 +2309,6 @@ class Keys:
             cache[digest] = caller, now + self.FRESH
         self.used[caller.ref] = self.clock()
         return caller
-
-    def _stored(self, digest: str) -> Optional[Caller]:
-        if self.env and secrets.compare_digest(self.env[0], digest):
-            return self.env[1]
-        return self._caller("hash = ?", digest)
 
     def _caller(self, where: str, *params: Any) -> Optional[Caller]:
         row = self.store.row(
@@ -2496,8 +2491,8 @@ class Keys:
         self, workspace: Optional[int], ref: str, revoked_too: bool = False
     ) -> Optional[Key]:
         if ref == "env":
-            here = self.env and workspace in (None, self.env[1].workspace)
-            return ENV_KEY if here else None
+            places = [caller.workspace for caller in self.own.values()]
+            return ENV_KEY if places and workspace in (None, *places) else None
         which = Key.uid == KEYS.uid(ref)
         found = self._some(workspace, which, revoked_too or Key.revoked_at.is_null())
         return found[0] if found else None
