@@ -123,8 +123,8 @@ class Mistake(Exception):
 
 
 def a_number(least: int, most: int = 10**9) -> Callable:
-    """The cast of a setting, as all of these: the value in a text, or a ValueError that
-    says what to give instead."""
+    """Makes the cast of a setting. A cast gives the value that a text has; ValueError,
+    which says what to give instead, where it has none."""
 
     def cast(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
@@ -1671,7 +1671,7 @@ def insertion(model: type, names: tuple) -> str:
     return f"INSERT INTO {model._meta.table_name} ({', '.join(names)}) VALUES ({marks})"
 
 
-# But those of KINDS, and those that extras bring.
+# All but those of KINDS, and those that extras bring.
 TABLES = (Workspace, Tally, OldUid, Call, Submission, Sent, Event, Answer, Key, Note)
 
 
@@ -1697,7 +1697,6 @@ class Kind(NamedTuple):
     plural: str
     prefix: str
     key: Optional[str]  # the field that is the natural key, if one is
-    public: bool  # whether a publishable key may make one
     model: type
     clean: Optional[Callable]  # of that, value -> (as written, as compared)
 
@@ -1729,22 +1728,20 @@ class Kind(NamedTuple):
         return parse_id(self.prefix, ref)
 
 
-CONTACTS = Kind("contact", "contacts", "con", "email", True, Contact, clean_email)
-COMPANIES = Kind("company", "companies", "cmp", "name", False, Company, clean_name)
+CONTACTS = Kind("contact", "contacts", "con", "email", Contact, clean_email)
+COMPANIES = Kind("company", "companies", "cmp", "name", Company, clean_name)
 
-# A third one stands here, and an old file gets its table by a Step: nothing else.
+# A third one stands here, and nothing else: a file that is there gets its table.
 KINDS = (CONTACTS, COMPANIES)
 
 # What is not posted as it is, but listed, exported and named as they are. Those of each
 # state and key are counted.
-SUBMISSIONS = Kind(
-    "submission", "submissions", "sub", "email", False, Submission, clean_email
-)
+SUBMISSIONS = Kind("submission", "submissions", "sub", "email", Submission, clean_email)
 TALLY_OF_SUBMISSION = "'submission ' || state || ' ' || key"
 
 # Named and permitted as they are, too; nothing names one but its id.
-CALLS = Kind("call", "calls", "call", None, False, Call, None)
-KEYS = Kind("key", "keys", "key", None, False, Key, None)
+CALLS = Kind("call", "calls", "call", None, Call, None)
+KEYS = Kind("key", "keys", "key", None, Key, None)
 
 
 # -- the database: all that is SQLite's own
@@ -1837,7 +1834,7 @@ class Store:
         many = list if isinstance(query, peewee.Select) else lambda result: result
         return self._ask(lambda _: many(query.execute(self.database)))
 
-    def make_tables(self, models: list) -> None:
+    def make_tables(self, models: Iterable) -> None:
         """Inside a work: those that are not there, as the models say them."""
 
         def make(_: sqlite3.Connection) -> None:
@@ -2156,24 +2153,24 @@ def schema_of(store: Store) -> int:
 
 
 def bring_up_to_date(store: Store) -> None:
-    """Gives the file today's schema in one transaction. Mistake if that fails: the file
-    is then as it was."""
+    """Gives the file today's schema in one transaction, and the tables of kinds that it
+    does not know. Mistake if the first fails: the file is then as it was."""
     version = schema_of(store)
-    if version == SCHEMA:
-        return
     try:
         # Another process may have come first: look again inside the transaction.
-        store.write(lambda: make_schema(store, schema_of(store)))
+        if version != SCHEMA:
+            store.write(lambda: make_schema(store, schema_of(store)))
     except Mistake:
         raise
     except Exception as err:
         stays = f"{store.path} stays at schema {version}"
         raise Mistake(f"{stays}: {err.__cause__ or err}") from err
+    make_missing(store, [kind.model for kind in KINDS])
 
 
 def make_schema(store: Store, version: int) -> None:
     if version == 0:
-        store.make_tables([*TABLES, *(kind.model for kind in KINDS)])
+        store.make_tables(TABLES)
         store.run("INSERT INTO workspace (name, expired) VALUES ('default', 0)")
         make_uid_secret(store)
     elif version < SCHEMA:
@@ -2182,16 +2179,20 @@ def make_schema(store: Store, version: int) -> None:
     store.run(f"PRAGMA user_version = {SCHEMA}")
 
 
+def make_missing(store: Store, models: Iterable) -> None:
+    """The tables of these; a file that has them is only read."""
+    there = {name for (name,) in store.rows("SELECT name FROM sqlite_master")}
+    missing = [model for model in models if model._meta.table_name not in there]
+    if missing:
+        store.write(lambda: store.make_tables(missing))
+
+
 def equip(extra: Extra, store: Store) -> Any:
     """Its module, with the tables that it brings; Mistake where there is no having
-    them. A file that has them is only read."""
+    them."""
     module = extra.load()
-    there = {name for (name,) in store.rows("SELECT name FROM sqlite_master")}
-    brought = getattr(module, "MODELS", ())
-    missing = [model for model in brought if model._meta.table_name not in there]
     try:
-        if missing:
-            store.write(lambda: store.make_tables(missing))
+        make_missing(store, getattr(module, "MODELS", ()))
     except Unavailable as err:
         what = f"to {extra.purpose}, {store.path} needs more tables"
         raise Mistake(f"{what}: {err.__cause__}") from None
@@ -2377,8 +2378,7 @@ class Keys:
         self, caller: Caller, type: Any, permissions: Any
     ) -> None:
         """Forbidden to make, change or revoke a key that may more than `caller`."""
-        public = [kind.write for kind in KINDS if kind.public]
-        of_type = {"secret": [EVERYTHING], "publishable": public}
+        of_type = {"secret": [EVERYTHING], "publishable": [CONTACTS.write]}
         asked = permissions if is_texts(permissions) else ()
         wanted = of_type.get(type, asked) if isinstance(type, str) else ()
         known = (*known_permissions(), EVERYTHING)
@@ -3995,7 +3995,8 @@ class Slots:
 
 class Wire:
     """How one API spells what there is: every byte of JSON that its clients see is made
-    in a class like this, from rows."""
+    in a class like this, from rows. One with `shapes` serves those kinds below the
+    first of its paths, by its `uid`, `one` and `list`, as ReadWire's."""
 
     paths = ()  # where its errors are spelled so; the longest that fits decides
     as_pages = False  # whether its errors are pages for who asks for such
@@ -5294,7 +5295,7 @@ def add_native(app: Api, records: Records) -> None:
     """What else there is of /v1/contacts and /v1/companies."""
     kind, one = records.kind, f"/v1/{records.kind.plural}/<ref>"
 
-    @app.post(f"/v1/{kind.plural}", needs=(kind.write,), public=kind.public)
+    @app.post(f"/v1/{kind.plural}", needs=(kind.write,), public=kind is CONTACTS)
     def post_record(caller: Caller) -> Write:
         if caller.type == "publishable":
             return post_as_visitor(app, caller)

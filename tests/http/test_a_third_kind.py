@@ -1,8 +1,11 @@
-"""What a kind of record costs: a Kind, a model and a cleaner, and a step that makes its
-table in files that are there. Everything else is driven by KINDS."""
+"""What a kind of record costs: a Kind, a model and a cleaner. Everything else is driven
+by KINDS."""
 
 import json
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +22,9 @@ from client import (
     upload,
 )
 from contactapi import InvalidRequest, Kind, Record
-from extras.upgrades import STEPS, Step
 from extras.upkeep import wrong_tallies
+
+SCHEMA_1 = Path(__file__).parent.parent / "store" / "schema-1.sql"
 
 # -- what it costs
 
@@ -37,24 +41,12 @@ def clean_venue(value):
     return text, text
 
 
-VENUES = Kind("venue", "venues", "ven", "code", False, Venue, clean_venue)
-TABLE = """
-CREATE TABLE "venue" ("id" INTEGER NOT NULL PRIMARY KEY, "uid" TEXT NOT NULL,
-    "workspace_id" INTEGER NOT NULL, "natural_key" TEXT NOT NULL,
-    "label" TEXT NOT NULL, "created_at" INTEGER NOT NULL,
-    "updated_at" INTEGER NOT NULL, "words" TEXT NOT NULL, "fields" TEXT NOT NULL,
-    FOREIGN KEY ("workspace_id") REFERENCES "workspace" ("id") ON DELETE CASCADE);
-CREATE UNIQUE INDEX "venue_natural_key" ON "venue" ("workspace_id", "natural_key");
-CREATE UNIQUE INDEX "venue_created_at" ON "venue" ("workspace_id", "created_at");
-CREATE INDEX "venue_updated_at" ON "venue" ("workspace_id", "updated_at");
-"""
+VENUES = Kind("venue", "venues", "ven", "code", Venue, clean_venue)
 
 
 @pytest.fixture
 def kinds(monkeypatch):
     monkeypatch.setattr(contactapi, "KINDS", (*contactapi.KINDS, VENUES))
-    monkeypatch.setitem(STEPS, contactapi.SCHEMA, Step((TABLE,)))
-    monkeypatch.setattr(contactapi, "SCHEMA", contactapi.SCHEMA + 1)
 
 
 @pytest.fixture
@@ -185,3 +177,19 @@ def test_a_backup_of_before_a_third_kind_is_whole_all_the_same(
     assert shell("backup", "old.db")[0] == 0
     request.getfixturevalue("kinds")
     assert shell("backup", "--verify", "old.db")[0] == 0
+
+
+@pytest.mark.parametrize("schema", ["old", "today's"])
+def test_a_file_that_is_there_gets_the_table_of_a_third_kind(
+    schema, shell, tmp_path, request
+):
+    if schema == "old":
+        with closing(sqlite3.connect(tmp_path / "contacts.db")) as old:
+            old.executescript(SCHEMA_1.read_text())
+    else:
+        assert shell("keys", "create", "--type", "secret")[0] == 0
+    request.getfixturevalue("kinds")
+    (tmp_path / "in.csv").write_text("code,city\nabc1,Ulm\nabc1,Bonn\n")
+    status, out, _ = shell("import", "in.csv", "--kind", "venues")
+    assert (status, out) == (0, "1 created, 1 updated, 0 failed\n")
+    assert shell("check")[0] == 0

@@ -72,7 +72,8 @@ def test_every_route_is_described_with_what_it_needs_and_no_other(make):
         for one in endpoints(make(**TWILIO, **MAIL).app)
     }
     described = {(m, plain(path)): operation for m, path, operation in operations()}
-    assert sorted(described) == sorted(served)
+    # Whatever stands here is to be described in pages/openapi.json, or no longer.
+    assert sorted(described.keys() ^ served.keys()) == []
     for route, (needs, public) in served.items():
         roles = needs.split() if needs and " " not in needs else needs
         if needs in ROLES:
@@ -90,7 +91,7 @@ def test_its_error_codes_are_those_that_there_are():
     assert set(error["properties"]["code"]["enum"]) == codes
 
 
-def test_its_permissions_are_those_that_there_are():
+def test_the_permissions_of_openapi_json_are_those_that_there_are():
     named = SPEC["components"]["schemas"]["Permission"]["enum"]
     assert sorted(named) == sorted(contactapi.known_permissions())
 
