@@ -11,6 +11,8 @@ const SHAPES = [["standard", "Standard Webhooks (signed JSON)"], ["slack", "Slac
 const EVENTS = ["contact.created", "contact.updated", "contact.deleted", "company.created", "company.updated",
   "company.deleted",
   "call.created", "call.updated", "submission.accepted", "submission.updated", "submission.deleted"];
+/** What a webhook that names none does not get. */
+const OTHERS = ["key.created", "key.updated", "key.revoked", "webhook.created", "webhook.updated", "webhook.deleted"];
 const STATES = { delivered: "good", failed: "bad", waiting: "warn" };
 
 export async function webhooks(main, { params, replace, signal }) {
@@ -47,7 +49,7 @@ function card(hook, changed, delivered) {
     !hook.enabled && hook.reason && note("bad", el("p", {}, sentence(hook.reason))),
     el("p", { class: "quiet" }, shape, " · made ", when(hook.created_at)),
     el("p", { class: "badges" },
-      hook.events.length < EVENTS.length ? hook.events.map((one) => badge(one)) : badge("every event")),
+      String(hook.events) === String(EVENTS) ? badge("every event") : hook.events.map((one) => badge(one))),
     answer,
     el("div", { class: "actions" },
       button("Send a test", () => test(hook, answer, delivered), { kind: "small", image: "send" }),
@@ -80,13 +82,15 @@ function edit(hook, changed) {
     const shape = select(SHAPES, "standard");
     const wanted = new Set(hook?.events || []);
     const events = el("fieldset", { class: "grid", "data-param": "events" }, el("legend", {}, "Events"),
-      EVENTS.map((one) => choice("checkbox", "event", one, one, { checked: wanted.has(one) })),
+      [...new Set([...EVENTS, ...OTHERS, ...wanted])].map((one) =>
+        choice("checkbox", "event", one, one, { checked: wanted.has(one) })),
       el("p", { class: "wrong" }));
     const save = button(hook ? "Save" : "Add it", null, { kind: "primary", type: "submit" });
     const form = el("form", { class: "form", novalidate: true },
       field("Address", url, { name: "url", hint: "A public http or https address." }),
       !hook && field("Shape", shape, { name: "shape" }), events,
-      !hook && el("p", { class: "hint" }, "None ticked: all of them; to a chat, accepted submissions only."),
+      !hook && el("p", { class: "hint" },
+        "None ticked: all but those of keys and webhooks; to a chat, accepted submissions only."),
       el("p", { class: "wrong", role: "alert" }), el("footer", {}, button("Cancel", close), save));
     form.addEventListener("submit", (event) => {
       event.preventDefault();

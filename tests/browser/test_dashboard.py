@@ -841,6 +841,18 @@ def test_a_webhook_is_made_changed_and_deleted(browser, server):
     assert read(server, "/v1/webhooks") == []
 
 
+def test_a_webhook_that_hears_of_keys_goes_on_to_when_it_is_edited(browser, server):
+    asked = ("--url", "https://example.com/hook", "--event", "key.created")
+    assert run(server.env, "webhooks", "create", *asked).returncode == 0
+    sign_in(browser, server, "webhooks")
+    press(browser, "Edit")
+    tick(browser, "call.created")
+    press(browser, "Save")
+    shows(browser, "call.created", ".hook")
+    (hook,) = read(server, "/v1/webhooks")
+    assert hook["events"] == ["call.created", "key.created"]
+
+
 def test_a_test_says_what_the_receiver_answered_and_a_delivery_is_sent_again(
     browser, server
 ):
