@@ -37,11 +37,20 @@ def lanes(free):
         return wires[-1]
 
     free.send, free.running = send, server.task_dispatcher.lanes["long"].running
+    free.port = port
     yield free
     for wire in wires:
         wire.close()
     server.stop()
     thread.join(20)
+
+
+def test_a_body_that_nobody_asked_for_keeps_no_export_from_its_lane(lanes):
+    body = b"x" * 20_000
+    for path in ("/v1/submissions.csv", "/v1/submissions.jsonl", "/v1/contacts.csv"):
+        with Wire(lanes.port) as wire:
+            wire.send(request_bytes("GET", path, body, lanes.secret))
+            assert wire.read().status == 200
 
 
 def for_ever(lanes, key, count):
