@@ -6015,6 +6015,14 @@ class Channel(HTTPChannel):
                     self.unsent.popleft()
                     self.lying -= len(part.obj)
 
+    def handle_read(self) -> None:
+        """A client may close its side once it has asked (RFC 9112, 9.6): the answer
+        comes first."""
+        if self.in_hand and self.peek() == b"":
+            self.server.watch(self, 0)
+        else:
+            super().handle_read()
+
     def handle_write(self) -> None:
         with self.outbuf_lock:
             self.flush()

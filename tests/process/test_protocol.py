@@ -3,6 +3,7 @@
 import contextlib
 import json
 import select
+import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -597,3 +598,20 @@ def test_many_connections_at_once_are_all_answered(shared):
         for wire in wires:
             wire.send(request_bytes("GET", "/v1/contacts?page_size=1"))
         assert {wire.read().status for wire in wires} == {200}
+
+
+def test_a_client_that_closes_its_side_once_it_has_asked_gets_its_answer(serve):
+    server = serve()
+    post = request_bytes("POST", "/v1/contacts", {"email": "half@example.com"})
+    asked = {
+        201: post,
+        200: request_bytes("GET", "/v1/contacts?q=half"),
+        404: request_bytes("GET", "/v1/contacts/con_1"),
+    }
+    for status, request in asked.items():
+        for _ in range(5):
+            with server.wire() as wire:
+                wire.send(request)
+                wire.socket.shutdown(socket.SHUT_WR)
+                assert wire.read().status == status
+                assert wire.ended()
