@@ -184,6 +184,11 @@ def test_a_page_of_another_origin_is_403_and_our_own_is_not(make):
     assert ours.status_int == 200
 
 
+def test_a_compressed_body_is_415(api):
+    answer = ask_before(api, "ping", headers={"Content-Encoding": "gzip"})
+    assert failure(answer) == (415, "unsupported_media_type", None)
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_there_is_no_stream_and_no_session(api, method):
     answer = api.ask(method, "/mcp")
