@@ -2,6 +2,7 @@
 end it, and the signed callbacks by which Twilio tells how far it is."""
 
 import base64
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -28,6 +29,7 @@ from contactapi import (
     RateLimited,
     Services,
     Setting,
+    UnsupportedMediaType,
     Write,
     a_base_url,
     a_number,
@@ -283,9 +285,11 @@ def add_callback(app: Api, calls: Calls, config: Config) -> None:
 
     @app.post("/api/calls/<ref>/twilio")
     def take_callback(ref: str) -> Write:
-        environ = request.environ
-        is_form = read_media() == "application/x-www-form-urlencoded"
-        form = urlencoded_pairs(read_body()) if is_form else []  # which nobody signs
+        environ, form = request.environ, []
+        with contextlib.suppress(InvalidRequest, UnsupportedMediaType):
+            if read_media() == "application/x-www-form-urlencoded":
+                form = urlencoded_pairs(read_body())
+        # What cannot be read has none that anybody signed: 403 comes first (section 3).
         query = environ.get("QUERY_STRING")
         url = config.public_url + environ["PATH_INFO"]
         url += f"?{query}" if query else ""

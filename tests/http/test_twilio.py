@@ -870,6 +870,24 @@ def test_a_wrong_signature_is_403_and_changes_nothing(dialling, signature):
     assert refusal(unsigned)[0] == 403
 
 
+@pytest.mark.parametrize(
+    "body, headers",
+    [
+        (b"CallSid=%ff", {}),
+        (b"\xff", {}),
+        (b"a=1&" * 1001, {}),
+        (b"a=1", {"Content-Encoding": "gzip"}),
+        (b"{", {"Content-Type": "application/json"}),
+    ],
+)
+def test_what_cannot_be_read_and_nobody_signed_is_403(dialling, body, headers):
+    client = dialling()
+    path = f"/api/calls/{called(client)['id']}/twilio"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = client.post(body, path, headers={**form, **headers})
+    assert refusal(answer) == (403, "forbidden", None)
+
+
 def test_a_signature_is_good_for_one_call_only(dialling):
     client = dialling()
     (contact,) = client.add("a@x.org")
